@@ -1,0 +1,129 @@
+/*
+ * op: one file per operator (or family): what it accepts, shape rule, forward, backward, cost. ops.inc lists them.
+ *
+ * Inside the library activations are NHWC, float; parameters are in PyTorch's layout (weight OIHW or [out, in]).
+ * An operator enqueues its launches on context->queue. Results never depend on the device: see cl/common.cl.
+ */
+#ifndef LW_OP_OP_H
+#define LW_OP_OP_H
+
+#include "kernel/kernel.h"
+#include <layerwise/net.h>
+
+enum { LW_OP_MAX_INPUTS = 8, LW_OP_MAX_PARAMS = 4 };
+
+/* An activation: n images of h x w pixels of c channels, stored [n][h][w][c]. A feature vector has h = w = 1. */
+typedef struct lw_shape {
+	int n, h, w, c;
+} lw_shape;
+
+static inline size_t lw_shape_count(lw_shape s) { return (size_t)s.n * (size_t)s.h * (size_t)s.w * (size_t)s.c; }
+
+/* How a parameter that no file gives starts. */
+typedef enum lw_param_start { LW_START_WEIGHT, LW_START_BIAS, LW_START_ZERO, LW_START_ONE } lw_param_start;
+
+typedef struct lw_param_rule {
+	const char *name; /* "weight", "bias", "running_mean", "running_var" */
+	int rank;
+	int dims[4];
+	bool trainable; /* false: running statistics */
+	lw_param_start start;
+	int fan_in, fan_out; /* for LW_START_WEIGHT and LW_START_BIAS */
+	bool no_decay;       /* a bias or a norm's scale: exempt where the recipe asks so */
+} lw_param_rule;
+
+/* What the shape rule says. Sizes in bytes; 0 where nothing is needed. */
+typedef struct lw_op_rule {
+	lw_shape output;
+	int param_count;
+	lw_param_rule params[LW_OP_MAX_PARAMS];
+	size_t saved;              /* kept from forward (in training) to backward, e.g. argmax, mean and invstd */
+	size_t forward_workspace;  /* scratch of one forward call */
+	size_t backward_workspace; /* scratch of one backward call */
+	bool backward_input;       /* backward reads the inputs' values */
+	bool backward_output;      /* backward reads the output's values */
+	double flops;              /* of one forward pass; backward: as much for data and again for parameters */
+} lw_op_rule;
+
+/* One pass of one layer. Buffers hold exactly what the shapes say (maybe more). */
+typedef struct lw_op_call {
+	const lw_layer_options *options;
+	int input_count;
+	lw_shape input_shape[LW_OP_MAX_INPUTS];
+	lw_shape output_shape;
+	lw_buf *input[LW_OP_MAX_INPUTS];
+	lw_buf *output;
+	lw_buf *output_gradient;
+	lw_buf *input_gradient[LW_OP_MAX_INPUTS]; /* NULL: not wanted. Overwritten, never added to */
+	lw_buf *param[LW_OP_MAX_PARAMS];
+	lw_buf *param_gradient[LW_OP_MAX_PARAMS]; /* NULL: not wanted (frozen). Overwritten */
+	lw_buf *saved;
+	lw_buf *workspace;
+	bool training; /* batchnorm: batch statistics, running ones updated; dropout: active */
+	uint32_t seed, step, layer; /* counters of dropout's random numbers */
+} lw_op_call;
+
+typedef struct lw_op_context {
+	lw_device *device;
+	lw_queue *queue;
+	lw_precision precision;
+	bool reproducible;
+	int force_variant; /* tests: run variant k where it applies; -1 the usual choice */
+} lw_op_context;
+
+typedef struct lw_op {
+	const char *kind;         /* as recipes name it: "conv" */
+	const char *const *keys;  /* NULL-ended: options it accepts besides name and from */
+	int min_inputs, max_inputs;
+	/* Variants of forward/backward: count, and whether variant k can run this call on this device. Variant 0 runs anywhere. */
+	int variant_count;
+	const char *(*variant_name)(int variant);
+	bool (*variant_applies)(const lw_op_context *context, const lw_op_call *call, int variant);
+	/* Pure: checks options against shapes (LW_E_ARGUMENT says which and what was expected) and says what the layer needs. */
+	lw_status (*rule)(const lw_layer_options *options, const lw_shape *inputs, int input_count, lw_op_rule *rule);
+	lw_status (*forward)(const lw_op_context *context, const lw_op_call *call);
+	lw_status (*backward)(const lw_op_context *context, const lw_op_call *call);
+} lw_op;
+
+/* The operator of a kind, NULL where there is none; and the i-th of all, NULL past the end. */
+const lw_op *lw_op_find(const char *kind);
+const lw_op *lw_op_at(size_t index);
+
+/* True where the operator takes the option. */
+bool lw_op_accepts(const lw_op *op, const char *key);
+
+/*
+ * The loss: mean over the batch of the cross-entropy of softmax(logits) against labels (int32, -1 = ignored row), with
+ * label smoothing (Szegedy et al. 2016; PyTorch's definition). loss[n] and correct[n] (1.0f where the largest logit is
+ * the label's) per row; gradient (may be NULL) of the mean over `divisor` rows. All on context->queue.
+ */
+lw_status lw_softmax_cross_entropy(const lw_op_context *context, int rows, int classes, lw_buf *logits, lw_buf *labels,
+				   float label_smoothing, float divisor, lw_buf *loss, lw_buf *correct, lw_buf *gradient);
+
+/* to[i] += from[i]: sums gradients where an output has several readers. */
+lw_status lw_accumulate(const lw_op_context *context, size_t count, lw_buf *from, lw_buf *to);
+
+/*
+ * A sum over the batch is cut into this many parts, at image n*part/parts: it depends on the batch alone, so every
+ * device sums in the same order (semantics.md).
+ */
+static inline int lw_batch_parts(int n) { return n < 16 ? n : 16; }
+
+/*
+ * C[M,N] (+ bias[N] at the end, may be NULL) = op(A)[M,K] * op(B)[K,N], row-major float with leading dimensions. Per
+ * output: one chain acc = fma(a, b, acc) over k ascending from 0, where parts > 1 in that many parts of K cut at
+ * K*part/parts, each a chain from 0, parts added in order. workspace of lw_gemm_workspace bytes. On a GPU, unless
+ * context->reproducible, CLBlast serves it.
+ */
+typedef struct lw_gemm {
+	bool transpose_a, transpose_b;
+	int m, n, k, lda, ldb, ldc, parts;
+	lw_buf *a, *b, *c, *bias, *workspace;
+} lw_gemm;
+size_t lw_gemm_workspace(const lw_gemm *gemm);
+lw_status lw_gemm_run(const lw_op_context *context, const lw_gemm *gemm);
+int lw_gemm_variant_count(void);
+const char *lw_gemm_variant_name(int variant);
+bool lw_gemm_variant_applies(const lw_op_context *context, const lw_gemm *gemm, int variant);
+
+#endif

@@ -1,0 +1,89 @@
+/* optim: one file per update rule (rules.inc), schedules, groups: patterns -> parameters -> options. */
+#ifndef LW_OPTIM_OPTIM_H
+#define LW_OPTIM_OPTIM_H
+
+#include "op/op.h"
+#include <layerwise/optim.h>
+
+/* A group with everything decided: no NAN, no NULL but clip_norm (NAN: shares the global) and device. Strings owned. */
+typedef struct lw_group {
+	char *name;
+	bool frozen; /* now; lw_groups_at_step changes it */
+	int64_t unfreeze_at;
+	double lr; /* before schedule */
+	double layer_decay;
+	double clip_norm;
+	lw_rule_options rule; /* rule.rule points at the rule's own name */
+	bool no_decay_on_bias_and_norm;
+	lw_schedule schedule;
+	char *device;
+	size_t param_count; /* trainable parameters it claims */
+	size_t float_count;
+} lw_group;
+
+typedef struct lw_groups {
+	size_t count;
+	lw_group *groups;
+	size_t param_count;
+	int *group_of_param; /* net parameter index -> group, -1 for running statistics */
+} lw_groups;
+
+/*
+ * Resolves options against the net: the first match in order wins, then the default. No groups given: one named "all".
+ * LW_E_ARGUMENT for a group that matches nothing, a parameter that no group claims (nearest match named), two defaults,
+ * equal names, a bad regular expression, an unknown rule, negative values.
+ */
+lw_status lw_groups_create(lw_groups **groups, const lw_net *net, const lw_optim_options *options,
+			   const lw_group_options *group_options, size_t count);
+void lw_groups_destroy(lw_groups **groups);
+
+/* Unfreezes what is due at the step (1-based); *changed says whether anything was. */
+void lw_groups_at_step(lw_groups *groups, int64_t step, bool *changed);
+
+/* Learning rate of a group at a step, and of one of its parameters (layer decay). */
+double lw_group_lr(const lw_group *group, int64_t step, int64_t total);
+
+enum { LW_RULE_MAX_STATES = 3, LW_RULE_ROW = 16 };
+
+/*
+ * An update rule. State arenas have the parameters' offsets. A row is what one launch reads for a class of parameters
+ * (same group, same t, same decay): LW_RULE_ROW floats, laid out by the rule as its kernel reads them.
+ */
+typedef struct lw_rule {
+	const char *name;
+	int state_count; /* arenas for these options may be fewer: see states() */
+	const char *state_names[LW_RULE_MAX_STATES]; /* "momentum"; "exp_avg", "exp_avg_sq", "max_exp_avg_sq" */
+	/* Which state arenas these options need (bit s). */
+	unsigned (*states)(const lw_rule_options *options);
+	/* Bytes read and written per parameter, for reports. */
+	double (*bytes_per_param)(const lw_rule_options *options);
+	/* Fills a row for a parameter's t-th update (from 1). */
+	void (*row)(const lw_rule_options *options, double lr, double weight_decay, int64_t t, float row[LW_RULE_ROW]);
+} lw_rule;
+
+const lw_rule *lw_rule_find(const char *name);
+const lw_rule *lw_rule_at(size_t index);
+
+/* One entry of the chunk table: floats [offset, offset+length) of the arenas follow row `row`; param indexes the net's parameters. */
+typedef struct lw_chunk {
+	int32_t offset, length, row, param;
+} lw_chunk;
+
+enum { LW_CHUNK_FLOATS = 16384 };
+
+/*
+ * One launch that updates all chunks of a rule. rows: count x LW_RULE_ROW floats. scale: one float per row, a
+ * coefficient for the gradient (clipping); a NaN there means: leave these parameters alone. May be NULL: 1.
+ */
+lw_status lw_rule_update(const lw_op_context *context, const lw_rule *rule, lw_buf *chunks, int chunk_count, lw_buf *rows,
+			 lw_buf *scale, lw_buf *params, lw_buf *gradients, lw_buf *const states[LW_RULE_MAX_STATES]);
+
+/*
+ * Sums of squares: sums[chunk] of each chunk's gradients (NaN or infinite where a gradient is), then norms: for each
+ * clip domain d, coefficient min(1, max_norm[d]/(norm+1e-6)) into scale[row] for rows with domain_of_row[row] = d (a
+ * negative domain: 1). If any sum is not finite every scale becomes NaN, so nothing is updated. norms[d] is written too.
+ */
+lw_status lw_gradient_norms(const lw_op_context *context, lw_buf *chunks, int chunk_count, lw_buf *gradients, lw_buf *sums,
+			    lw_buf *domain_of_row, int row_count, lw_buf *max_norms, int domain_count, lw_buf *scale, lw_buf *norms);
+
+#endif
