@@ -23,6 +23,7 @@ typedef struct lw_device_info {
 	int platform_index; /* position among the platforms; the order of platforms may change */
 	int device_index;   /* position within the platform */
 	char platform[128];
+	char platform_vendor[128];
 	char vendor[128];
 	char name[256];
 	char driver[128];
