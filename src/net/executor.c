@@ -1,0 +1,257 @@
+/* The executor: a net's tapes bound to one device's buffers and run. */
+#include "net/net.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct lw_executor {
+	const lw_net *net;
+	lw_executor_options options;
+	lw_op_context context;
+	lw_tape train, evaluate;
+	lw_buf *arena;
+	size_t arena_bytes;
+	lw_buf *images, *labels; /* the batch on the device */
+	int32_t *host_labels;    /* of a partial batch: the rest is -1 */
+	lw_buf *loss, *correct;  /* the caller's */
+	lw_buf **params, **gradients; /* slices of the caller's arenas, by parameter */
+	int *last_write; /* instruction of the train tape after which a parameter's gradient is complete */
+};
+
+static lw_status slice_params(lw_executor *e, const lw_layout *layout, lw_buf *params, lw_buf *gradients)
+{
+	const lw_net *net = e->net;
+
+	LW_TRY(lw_alloc(&e->params, net->param_count, sizeof *e->params));
+	LW_TRY(lw_alloc(&e->gradients, net->param_count, sizeof *e->gradients));
+	for (size_t i = 0; i < net->param_count; i++) {
+		size_t offset = layout->offsets[i] * sizeof(float), bytes = net->params[i].count * sizeof(float);
+		LW_TRY(lw_buf_slice(&e->params[i], params, offset, bytes));
+		if (e->options.pass_of_param[i] >= 0)
+			LW_TRY(lw_buf_slice(&e->gradients[i], gradients, offset, bytes));
+	}
+	return LW_OK;
+}
+
+static lw_status bind_tape(lw_executor *e, lw_tape *tape)
+{
+	for (size_t i = 0; i < tape->value_count; i++) {
+		lw_value *value = &tape->values[i];
+		if (value->first <= value->last)
+			LW_TRY(lw_buf_slice(&value->buf, e->arena, value->offset, value->bytes));
+	}
+	return LW_OK;
+}
+
+/* A net can be trained if its last layer gives one feature vector an image. */
+static lw_status check_net(const lw_net *net)
+{
+	const lw_node *last;
+
+	if (!net->node_count)
+		return lw_fail(LW_E_ARGUMENT, "the network has no layers");
+	last = &net->nodes[net->node_count - 1];
+	if (last->rule.output.h != 1 || last->rule.output.w != 1)
+		return lw_fail(LW_E_ARGUMENT,
+			       "the last layer, `%s`, gives %d x %d pixels an image; one vector of class scores was expected (linear or globalavgpool)",
+			       last->name, last->rule.output.h, last->rule.output.w);
+	return LW_OK;
+}
+
+static lw_status create_buffers(lw_executor *e)
+{
+	lw_device *device = e->context.device;
+	size_t batch = (size_t)e->options.batch, image = lw_shape_count(e->net->input);
+
+	e->arena_bytes = e->train.arena_bytes > e->evaluate.arena_bytes ? e->train.arena_bytes : e->evaluate.arena_bytes;
+	LW_TRY(lw_buf_create(&e->arena, device, e->arena_bytes));
+	LW_TRY(lw_buf_create(&e->images, device, batch * image * sizeof(float)));
+	LW_TRY(lw_buf_create(&e->labels, device, batch * sizeof(int32_t)));
+	LW_TRY(lw_alloc(&e->host_labels, batch, sizeof(int32_t)));
+	LW_TRY(lw_queue_fill(e->context.queue, e->images, 0, batch * image * sizeof(float), 0, NULL));
+	LW_TRY(bind_tape(e, &e->train));
+	return bind_tape(e, &e->evaluate);
+}
+
+/* So that a group's update can go as soon as its last gradient is on its way. */
+static lw_status find_last_writes(lw_executor *e)
+{
+	LW_TRY(lw_alloc(&e->last_write, e->net->param_count, sizeof(int)));
+	for (size_t i = 0; i < e->net->param_count; i++)
+		e->last_write[i] = -1;
+	for (size_t k = 0; k < e->train.count; k++) {
+		const lw_instruction *instruction = &e->train.instructions[k];
+		const lw_node *node = &e->net->nodes[instruction->node];
+		for (int slot = 0; instruction->kind == LW_BACKWARD && slot < node->rule.param_count; slot++)
+			if (instruction->param_gradients[slot])
+				e->last_write[node->params[slot]] = (int)k;
+	}
+	return LW_OK;
+}
+
+lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue *queue, const lw_layout *layout, lw_buf *params,
+			     lw_buf *gradients, lw_buf *loss, lw_buf *correct, const lw_executor_options *options)
+{
+	lw_tape_options train = {options->batch, true, options->pass_count, options->pass_of_param};
+	lw_tape_options evaluate = {options->batch, false, 0, options->pass_of_param};
+	lw_status status;
+	lw_executor *e;
+
+	*executor = NULL;
+	LW_TRY(check_net(net));
+	LW_TRY(lw_alloc(&e, 1, sizeof *e));
+	e->net = net;
+	e->options = *options;
+	e->loss = loss;
+	e->correct = correct;
+	e->context = (lw_op_context){lw_queue_device(queue), queue, options->precision, options->reproducible, -1};
+	LW_GO(lw_tape_create(&e->train, net, &train));
+	LW_GO(lw_tape_create(&e->evaluate, net, &evaluate));
+	LW_GO(slice_params(e, layout, params, gradients));
+	LW_GO(create_buffers(e));
+	LW_GO(find_last_writes(e));
+	e->options.pass_of_param = NULL; /* the caller's, and used up */
+	*executor = e;
+	return LW_OK;
+out:
+	lw_executor_destroy(&e);
+	return status;
+}
+
+void lw_executor_destroy(lw_executor **executor)
+{
+	lw_executor *e = *executor;
+
+	if (!e)
+		return;
+	lw_tape_clear(&e->train);
+	lw_tape_clear(&e->evaluate);
+	for (size_t i = 0; e->params && i < e->net->param_count; i++)
+		lw_buf_destroy(&e->params[i]);
+	for (size_t i = 0; e->gradients && i < e->net->param_count; i++)
+		lw_buf_destroy(&e->gradients[i]);
+	free(e->params);
+	free(e->gradients);
+	free(e->last_write);
+	free(e->host_labels);
+	lw_buf_destroy(&e->images);
+	lw_buf_destroy(&e->labels);
+	lw_buf_destroy(&e->arena);
+	free(e);
+	*executor = NULL;
+}
+
+static lw_buf *value_buf(const lw_tape *tape, int value) { return value < 0 ? NULL : tape->values[value].buf; }
+
+static void fill_call(const lw_executor *e, const lw_tape *tape, const lw_instruction *instruction, uint32_t step, lw_op_call *call)
+{
+	const lw_node *node = &e->net->nodes[instruction->node];
+
+	*call = (lw_op_call){.options = &node->options,
+			     .input_count = node->input_count,
+			     .output_shape = lw_net_shape(e->net, instruction->node, e->options.batch),
+			     .output = value_buf(tape, tape->output[instruction->node]),
+			     .saved = value_buf(tape, tape->saved[instruction->node]),
+			     .workspace = value_buf(tape, instruction->workspace),
+			     .training = instruction->training,
+			     .seed = e->options.seed,
+			     .step = step,
+			     .layer = node->stream};
+	for (int k = 0; k < node->input_count; k++) {
+		int input = node->inputs[k];
+		call->input_shape[k] = lw_net_shape(e->net, input, e->options.batch);
+		call->input[k] = input == LW_NODE_INPUT ? e->images : value_buf(tape, tape->output[input]);
+	}
+	for (int slot = 0; slot < node->rule.param_count; slot++)
+		call->param[slot] = e->params[node->params[slot]];
+}
+
+static lw_status run_backward(lw_executor *e, const lw_instruction *instruction, int index, uint32_t step)
+{
+	const lw_node *node = &e->net->nodes[instruction->node];
+	lw_op_call call;
+
+	fill_call(e, &e->train, instruction, step, &call);
+	call.output_gradient = value_buf(&e->train, instruction->output_gradient);
+	for (int k = 0; k < node->input_count; k++)
+		call.input_gradient[k] = value_buf(&e->train, instruction->input_gradients[k]);
+	for (int slot = 0; slot < node->rule.param_count; slot++)
+		if (instruction->param_gradients[slot])
+			call.param_gradient[slot] = e->gradients[node->params[slot]];
+	LW_TRY(node->op->backward(&e->context, &call));
+	for (int slot = 0; e->options.gradient_ready && slot < node->rule.param_count; slot++)
+		if (e->last_write[node->params[slot]] == index)
+			e->options.gradient_ready(e->options.user, node->params[slot]);
+	return LW_OK;
+}
+
+static lw_status run_loss(lw_executor *e, const lw_instruction *instruction)
+{
+	int classes = e->net->nodes[instruction->node].rule.output.c;
+
+	return lw_softmax_cross_entropy(&e->context, e->options.batch, classes,
+					value_buf(&e->train, e->train.output[instruction->node]), e->labels,
+					(float)e->options.label_smoothing, (float)e->options.batch, e->loss, e->correct,
+					value_buf(&e->train, instruction->output_gradient));
+}
+
+static lw_status run(lw_executor *e, const lw_tape *tape, uint32_t step)
+{
+	for (size_t k = 0; k < tape->count; k++) {
+		const lw_instruction *instruction = &tape->instructions[k];
+		const lw_node *node = &e->net->nodes[instruction->node];
+		lw_op_call call;
+		lw_status status = LW_OK;
+
+		switch (instruction->kind) {
+		case LW_FORWARD:
+			fill_call(e, tape, instruction, step, &call);
+			status = node->op->forward(&e->context, &call);
+			break;
+		case LW_LOSS:
+			status = run_loss(e, instruction);
+			break;
+		case LW_BACKWARD:
+			status = run_backward(e, instruction, (int)k, step);
+			break;
+		case LW_ACCUMULATE:
+			status = lw_accumulate(&e->context, tape->values[instruction->from].bytes / sizeof(float),
+					       value_buf(tape, instruction->from), value_buf(tape, instruction->to));
+			break;
+		}
+		if (status != LW_OK)
+			return lw_fail_prefix(status, "layer `%s`", node->name);
+	}
+	return LW_OK;
+}
+
+lw_status lw_executor_train(lw_executor *e, const float *images, const int32_t *labels, uint32_t step)
+{
+	size_t batch = (size_t)e->options.batch;
+
+	LW_TRY(lw_queue_write(e->context.queue, e->images, 0, batch * lw_shape_count(e->net->input) * sizeof(float), images, NULL));
+	LW_TRY(lw_queue_write(e->context.queue, e->labels, 0, batch * sizeof(int32_t), labels, NULL));
+	return run(e, &e->train, step);
+}
+
+lw_status lw_executor_evaluate(lw_executor *e, const float *images, const int32_t *labels, int count)
+{
+	int batch = e->options.batch;
+	const lw_tape *tape = &e->evaluate;
+
+	if (count < 1 || count > batch)
+		return lw_fail(LW_E_ARGUMENT, "%d images were given; 1 to the batch of %d were expected", count, batch);
+	for (int i = 0; i < batch; i++)
+		e->host_labels[i] = i < count ? labels[i] : -1;
+	LW_TRY(lw_queue_write(e->context.queue, e->images, 0, (size_t)count * lw_shape_count(e->net->input) * sizeof(float), images, NULL));
+	LW_TRY(lw_queue_write(e->context.queue, e->labels, 0, (size_t)batch * sizeof(int32_t), e->host_labels, NULL));
+	LW_TRY(run(e, tape, 0));
+	return lw_softmax_cross_entropy(&e->context, batch, e->net->nodes[e->net->node_count - 1].rule.output.c,
+					lw_executor_logits(e), e->labels, 0.0f, (float)count, e->loss, e->correct, NULL);
+}
+
+lw_buf *lw_executor_logits(lw_executor *e) { return value_buf(&e->evaluate, e->evaluate.output[e->net->node_count - 1]); }
+
+const lw_tape *lw_executor_tape(const lw_executor *e) { return &e->train; }
+
+uint64_t lw_executor_activation_bytes(const lw_executor *e) { return e->arena_bytes; }

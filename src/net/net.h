@@ -1,0 +1,141 @@
+/* net: layers -> graph, named parameters, the reverse pass, memory planned by liveness, the executor. */
+#ifndef LW_NET_NET_H
+#define LW_NET_NET_H
+
+#include "op/op.h"
+#include <layerwise/net.h>
+
+enum { LW_NODE_INPUT = -1 }; /* as a node's input: the network's own */
+
+typedef struct lw_node {
+	char *name;
+	const lw_op *op;
+	lw_layer_options options; /* name and from are not kept */
+	int input_count;
+	int inputs[LW_OP_MAX_INPUTS]; /* nodes, or LW_NODE_INPUT */
+	lw_op_rule rule;              /* for one image */
+	int params[LW_OP_MAX_PARAMS]; /* parameters of the net */
+	uint32_t stream;              /* of its random numbers: from the name, so that other layers do not matter */
+} lw_node;
+
+typedef struct lw_param {
+	char *name;
+	int node, slot; /* slot: which of the node's parameters */
+	size_t count;
+	float *values;
+} lw_param;
+
+struct lw_net {
+	lw_shape input; /* n = 1 */
+	lw_node *nodes;
+	size_t node_count, node_capacity;
+	lw_param *params;
+	size_t param_count, param_capacity;
+};
+
+static inline const lw_param_rule *lw_param_rule_of(const lw_net *net, size_t param)
+{
+	const lw_param *p = &net->params[param];
+	return &net->nodes[p->node].rule.params[p->slot];
+}
+
+/* Shape of a node's output (or of the input) for a batch. */
+lw_shape lw_net_shape(const lw_net *net, int node, int batch);
+
+/*
+ * Where each parameter lies in the arenas, in floats: values, gradients and optimizer state have the same offsets. A
+ * parameter starts at a multiple of LW_ARENA_ALIGNMENT. The order is the caller's, so that groups are contiguous.
+ */
+enum { LW_ARENA_ALIGNMENT = 128 }; /* floats: 512 bytes, the largest alignment that devices ask of a slice */
+
+typedef struct lw_layout {
+	size_t *offsets; /* of each parameter */
+	size_t floats;   /* of the whole arena */
+	size_t gradient_floats; /* of its front part that holds every parameter that ever trains */
+} lw_layout;
+
+/* order: all parameters, those that ever train (count trained) first. */
+lw_status lw_layout_create(lw_layout *layout, const lw_net *net, const int *order, size_t trained);
+void lw_layout_clear(lw_layout *layout);
+
+/* A value of the tape: needs memory from its first to its last instruction. */
+typedef struct lw_value {
+	size_t bytes;
+	int first, last; /* instructions; first > last: never used */
+	size_t offset;   /* planned */
+	lw_buf *buf;     /* slice of the activation arena */
+} lw_value;
+
+/* Offsets for values so that those alive at once do not overlap (greedy by size); returns the arena's bytes. */
+size_t lw_memory_plan(lw_value *values, size_t count, size_t alignment);
+
+typedef enum lw_instruction_kind { LW_FORWARD, LW_LOSS, LW_BACKWARD, LW_ACCUMULATE } lw_instruction_kind;
+
+/* One entry of a tape; values are indices, -1 for none. */
+typedef struct lw_instruction {
+	lw_instruction_kind kind;
+	int node;
+	int pass;             /* of backward: which backward pass, 0 unless gradients are computed per group */
+	bool training;        /* batchnorm, dropout: this layer is not frozen */
+	int input_gradients[LW_OP_MAX_INPUTS];
+	bool param_gradients[LW_OP_MAX_PARAMS];
+	int output_gradient;
+	int workspace;
+	int from, to;         /* of accumulate */
+} lw_instruction;
+
+typedef struct lw_tape {
+	lw_instruction *instructions;
+	size_t count, capacity;
+	lw_value *values;
+	size_t value_count, value_capacity;
+	int *output; /* value of each node's output */
+	int *saved;  /* value of what each node keeps for backward, or -1 */
+	int loss_gradient;
+	size_t arena_bytes, unplanned_bytes;
+	double backward_flops, full_backward_flops;
+	int lowest_node; /* that backward reaches; -1: none */
+} lw_tape;
+
+/* What a tape is made for. pass_of_param: backward pass that computes a parameter's gradient, -1: none (frozen). */
+typedef struct lw_tape_options {
+	int batch;
+	bool training;
+	int pass_count;
+	const int *pass_of_param;
+} lw_tape_options;
+
+lw_status lw_tape_create(lw_tape *tape, const lw_net *net, const lw_tape_options *options);
+void lw_tape_clear(lw_tape *tape);
+
+/* Runs a net on one device: its parameters and gradients in arenas that the caller owns. */
+typedef struct lw_executor lw_executor;
+
+typedef struct lw_executor_options {
+	int batch;
+	int pass_count;
+	const int *pass_of_param;
+	lw_precision precision;
+	bool reproducible;
+	double label_smoothing;
+	uint32_t seed;
+	/* Called after the last launch that a parameter's gradient needs was enqueued. NULL: nobody. */
+	void (*gradient_ready)(void *user, int param);
+	void *user;
+} lw_executor_options;
+
+/* loss and correct: batch floats each, written by every run. The net, queue and buffers must outlive it. */
+lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue *queue, const lw_layout *layout, lw_buf *params,
+			     lw_buf *gradients, lw_buf *loss, lw_buf *correct, const lw_executor_options *options);
+void lw_executor_destroy(lw_executor **executor);
+
+/* Enqueues a forward and the backward passes. images (NHWC) and labels must stay valid until the queue is finished. step counts dropout's random numbers. */
+lw_status lw_executor_train(lw_executor *executor, const float *images, const int32_t *labels, uint32_t step);
+/* Enqueues a forward in evaluation mode over count <= batch images. */
+lw_status lw_executor_evaluate(lw_executor *executor, const float *images, const int32_t *labels, int count);
+/* The last layer's output of the last lw_executor_evaluate: batch x classes floats. */
+lw_buf *lw_executor_logits(lw_executor *executor);
+const lw_tape *lw_executor_tape(const lw_executor *executor);
+uint64_t lw_executor_activation_bytes(const lw_executor *executor);
+
+#endif

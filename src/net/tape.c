@@ -1,0 +1,270 @@
+/*
+ * The tape: a net's forward and its pruned reverse passes as a list of instructions over values, made once.
+ *
+ * Backward computes a layer's input gradient only where a parameter that trains lies below it, and a parameter's
+ * gradient only where it trains: it stops at the lowest trainable layer.
+ */
+#include "net/net.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct builder {
+	lw_tape *tape;
+	const lw_net *net;
+	const lw_tape_options *options;
+	bool *wanted;   /* in this pass: the gradient of the node's output is needed */
+	int *gradient;  /* value of it, -1: nothing written yet */
+} builder;
+
+static lw_status new_value(lw_tape *tape, size_t bytes, int *value)
+{
+	*value = -1;
+	if (!bytes)
+		return LW_OK;
+	LW_TRY(lw_grow(&tape->values, &tape->value_capacity, tape->value_count + 1, sizeof *tape->values));
+	tape->values[tape->value_count] = (lw_value){.bytes = bytes, .first = INT32_MAX, .last = -1};
+	*value = (int)tape->value_count++;
+	return LW_OK;
+}
+
+/* The instruction being built needs the value. */
+static void touch(lw_tape *tape, int value)
+{
+	if (value < 0)
+		return;
+	tape->values[value].first = lw_min_int(tape->values[value].first, (int)tape->count);
+	tape->values[value].last = lw_max_int(tape->values[value].last, (int)tape->count);
+}
+
+static lw_status emit(lw_tape *tape, const lw_instruction *instruction)
+{
+	LW_TRY(lw_grow(&tape->instructions, &tape->capacity, tape->count + 1, sizeof *tape->instructions));
+	tape->instructions[tape->count++] = *instruction;
+	return LW_OK;
+}
+
+static size_t output_bytes(const builder *b, int node)
+{
+	return lw_shape_count(lw_net_shape(b->net, node, b->options->batch)) * sizeof(float);
+}
+
+/* The layer's rule for the whole batch: what is saved and its workspaces grow with it. */
+static lw_status batch_rule(const builder *b, const lw_node *node, lw_op_rule *rule)
+{
+	lw_shape shapes[LW_OP_MAX_INPUTS];
+
+	for (int i = 0; i < node->input_count; i++)
+		shapes[i] = lw_net_shape(b->net, node->inputs[i], b->options->batch);
+	return node->op->rule(&node->options, shapes, node->input_count, rule);
+}
+
+static bool trains(const builder *b, int param) { return b->options->pass_of_param[param] >= 0; }
+
+/* A batchnorm all of whose parameters are frozen uses its running statistics and leaves them alone. */
+static bool node_frozen(const builder *b, const lw_node *node)
+{
+	bool any_trainable = false;
+
+	if (node->options.update_frozen)
+		return false;
+	for (int slot = 0; slot < node->rule.param_count; slot++) {
+		if (!node->rule.params[slot].trainable)
+			continue;
+		any_trainable = true;
+		if (trains(b, node->params[slot]))
+			return false;
+	}
+	return any_trainable;
+}
+
+static lw_status forward_pass(builder *b)
+{
+	lw_tape *tape = b->tape;
+
+	for (size_t i = 0; i < b->net->node_count; i++) {
+		const lw_node *node = &b->net->nodes[i];
+		lw_instruction instruction = {.kind = LW_FORWARD, .node = (int)i, .output_gradient = -1};
+		lw_op_rule rule;
+
+		LW_TRY(batch_rule(b, node, &rule));
+		instruction.training = b->options->training && !node_frozen(b, node);
+		LW_TRY(new_value(tape, output_bytes(b, (int)i), &tape->output[i]));
+		LW_TRY(new_value(tape, rule.saved, &tape->saved[i]));
+		LW_TRY(new_value(tape, rule.forward_workspace, &instruction.workspace));
+		for (int k = 0; k < node->input_count; k++)
+			if (node->inputs[k] != LW_NODE_INPUT)
+				touch(tape, tape->output[node->inputs[k]]);
+		touch(tape, tape->output[i]);
+		touch(tape, tape->saved[i]);
+		touch(tape, instruction.workspace);
+		LW_TRY(emit(tape, &instruction));
+	}
+	return LW_OK;
+}
+
+static lw_status loss(builder *b)
+{
+	lw_tape *tape = b->tape;
+	int last = (int)b->net->node_count - 1;
+	lw_instruction instruction = {.kind = LW_LOSS, .node = last, .output_gradient = -1, .workspace = -1};
+
+	LW_TRY(new_value(tape, output_bytes(b, last), &tape->loss_gradient));
+	touch(tape, tape->output[last]);
+	touch(tape, tape->loss_gradient);
+	instruction.output_gradient = tape->loss_gradient;
+	return emit(tape, &instruction);
+}
+
+/* Where a node has several readers, the first (from the end) writes its gradient and the others are added to it. */
+static lw_status input_gradient(builder *b, int input, lw_instruction *instruction, int slot, int added[2])
+{
+	size_t bytes = output_bytes(b, input);
+	int value;
+
+	LW_TRY(new_value(b->tape, bytes, &value));
+	touch(b->tape, value);
+	instruction->input_gradients[slot] = value;
+	added[0] = added[1] = -1;
+	if (b->gradient[input] < 0) {
+		b->gradient[input] = value;
+	} else {
+		added[0] = value;
+		added[1] = b->gradient[input];
+	}
+	return LW_OK;
+}
+
+static lw_status accumulate(builder *b, int node, int pass, int from, int to)
+{
+	lw_instruction instruction = {.kind = LW_ACCUMULATE, .node = node, .pass = pass, .workspace = -1, .from = from, .to = to};
+
+	touch(b->tape, from);
+	touch(b->tape, to);
+	return emit(b->tape, &instruction);
+}
+
+static lw_status backward_node(builder *b, int index, int pass)
+{
+	lw_tape *tape = b->tape;
+	const lw_node *node = &b->net->nodes[index];
+	lw_instruction instruction = {.kind = LW_BACKWARD, .node = index, .pass = pass, .output_gradient = b->gradient[index]};
+	int added[LW_OP_MAX_INPUTS][2], inputs = 0, params = 0;
+	lw_op_rule rule;
+
+	LW_TRY(batch_rule(b, node, &rule));
+	instruction.training = b->options->training && !node_frozen(b, node);
+	for (int k = 0; k < node->input_count; k++) {
+		int input = node->inputs[k];
+		instruction.input_gradients[k] = -1;
+		added[k][0] = -1;
+		if (input == LW_NODE_INPUT || !b->wanted[input])
+			continue;
+		LW_TRY(input_gradient(b, input, &instruction, k, added[k]));
+		inputs++;
+	}
+	for (int slot = 0; slot < node->rule.param_count; slot++) {
+		instruction.param_gradients[slot] = b->options->pass_of_param[node->params[slot]] == pass;
+		params += instruction.param_gradients[slot];
+	}
+	LW_TRY(new_value(tape, rule.backward_workspace, &instruction.workspace));
+	touch(tape, instruction.workspace);
+	touch(tape, instruction.output_gradient);
+	touch(tape, tape->saved[index]);
+	if (rule.backward_output)
+		touch(tape, tape->output[index]);
+	for (int k = 0; rule.backward_input && k < node->input_count; k++)
+		if (node->inputs[k] != LW_NODE_INPUT)
+			touch(tape, tape->output[node->inputs[k]]);
+	LW_TRY(emit(tape, &instruction));
+	for (int k = 0; k < node->input_count; k++)
+		if (added[k][0] >= 0)
+			LW_TRY(accumulate(b, node->inputs[k], pass, added[k][0], added[k][1]));
+	tape->backward_flops += rule.flops * ((inputs > 0) + (params > 0));
+	tape->lowest_node = tape->lowest_node < 0 ? index : lw_min_int(tape->lowest_node, index);
+	return LW_OK;
+}
+
+/* Which outputs' gradients a pass needs: those of nodes with, at or below them, a parameter of that pass. */
+static void mark_wanted(builder *b, int pass)
+{
+	for (size_t i = 0; i < b->net->node_count; i++) {
+		const lw_node *node = &b->net->nodes[i];
+		bool wanted = false;
+
+		for (int slot = 0; slot < node->rule.param_count; slot++)
+			wanted |= b->options->pass_of_param[node->params[slot]] == pass;
+		for (int k = 0; k < node->input_count; k++)
+			wanted |= node->inputs[k] != LW_NODE_INPUT && b->wanted[node->inputs[k]];
+		b->wanted[i] = wanted;
+		b->gradient[i] = -1;
+	}
+}
+
+static lw_status backward_pass(builder *b, int pass)
+{
+	int last = (int)b->net->node_count - 1;
+
+	mark_wanted(b, pass);
+	b->gradient[last] = b->tape->loss_gradient;
+	for (int i = last; i >= 0; i--)
+		if (b->wanted[i] && b->gradient[i] >= 0)
+			LW_TRY(backward_node(b, i, pass));
+	return LW_OK;
+}
+
+/* FLOPs of a backward pass that stops nowhere: data for every layer but those that read only the input, and parameters. */
+static double full_backward_flops(const builder *b)
+{
+	double flops = 0;
+
+	for (size_t i = 0; i < b->net->node_count; i++) {
+		const lw_node *node = &b->net->nodes[i];
+		bool data = false;
+		for (int k = 0; k < node->input_count; k++)
+			data |= node->inputs[k] != LW_NODE_INPUT;
+		flops += node->rule.flops * b->options->batch * (data + (node->rule.param_count > 0));
+	}
+	return flops;
+}
+
+lw_status lw_tape_create(lw_tape *tape, const lw_net *net, const lw_tape_options *options)
+{
+	builder b = {tape, net, options, NULL, NULL};
+	lw_status status = LW_OK;
+
+	*tape = (lw_tape){.loss_gradient = -1, .lowest_node = -1};
+	LW_GO(lw_alloc(&tape->output, net->node_count, sizeof(int)));
+	LW_GO(lw_alloc(&tape->saved, net->node_count, sizeof(int)));
+	LW_GO(lw_alloc(&b.wanted, net->node_count, sizeof(bool)));
+	LW_GO(lw_alloc(&b.gradient, net->node_count, sizeof(int)));
+	LW_GO(forward_pass(&b));
+	if (options->training)
+		LW_GO(loss(&b));
+	for (int pass = 0; options->training && pass < options->pass_count; pass++)
+		LW_GO(backward_pass(&b, pass));
+	if (options->training)
+		tape->full_backward_flops = full_backward_flops(&b);
+	else /* the logits are read after the last instruction */
+		tape->values[tape->output[net->node_count - 1]].last = INT32_MAX;
+	for (size_t i = 0; i < tape->value_count; i++)
+		tape->unplanned_bytes += tape->values[i].bytes;
+	tape->arena_bytes = lw_memory_plan(tape->values, tape->value_count, LW_ARENA_ALIGNMENT * sizeof(float));
+out:
+	free(b.wanted);
+	free(b.gradient);
+	if (status != LW_OK)
+		lw_tape_clear(tape);
+	return status;
+}
+
+void lw_tape_clear(lw_tape *tape)
+{
+	for (size_t i = 0; i < tape->value_count; i++)
+		lw_buf_destroy(&tape->values[i].buf);
+	free(tape->instructions);
+	free(tape->values);
+	free(tape->output);
+	free(tape->saved);
+	*tape = (lw_tape){.loss_gradient = -1, .lowest_node = -1};
+}
