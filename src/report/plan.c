@@ -1,0 +1,153 @@
+/* The plan as people read it, and as one JSON object. */
+#include "base/base.h"
+#include <layerwise/report.h>
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+
+/* FLOPs of a step, and the part of a full step that pruning saves. */
+static double step_flops(const lw_plan_info *info) { return info->forward_flops + info->backward_flops; }
+
+static double pruned_share(const lw_plan_info *info)
+{
+	double full = step_flops(info) + info->pruned_flops;
+
+	return full > 0 ? info->pruned_flops / full : 0;
+}
+
+static const char *state_text(const lw_plan_group_info *group, char buffer[64])
+{
+	if (!group->frozen)
+		snprintf(buffer, 64, "trained");
+	else if (group->unfreeze_at > 0)
+		snprintf(buffer, 64, "frozen until step %" PRId64, group->unfreeze_at);
+	else
+		snprintf(buffer, 64, "frozen");
+	return buffer;
+}
+
+static const char *clip_text(double clip, char buffer[32])
+{
+	if (isnan(clip))
+		snprintf(buffer, 32, "shared");
+	else if (clip == 0)
+		snprintf(buffer, 32, "-");
+	else
+		snprintf(buffer, 32, "%g", clip);
+	return buffer;
+}
+
+static lw_status add_group_row(lw_table *table, const lw_plan_group_info *group)
+{
+	char state[64], clip[32], floats[32];
+
+	LW_TRY(lw_table_cell(table, "%s", group->name));
+	LW_TRY(lw_table_cell(table, "%zu", group->params));
+	LW_TRY(lw_table_cell(table, "%s", lw_format_count(floats, (double)group->floats)));
+	LW_TRY(lw_table_cell(table, "%g", group->lr));
+	LW_TRY(lw_table_cell(table, "%s", group->rule));
+	LW_TRY(lw_table_cell(table, "%g", group->weight_decay));
+	LW_TRY(lw_table_cell(table, "%s", group->schedule));
+	LW_TRY(lw_table_cell(table, "%s", clip_text(group->clip_norm, clip)));
+	LW_TRY(lw_table_cell(table, "%s", group->device ? group->device : "-"));
+	return lw_table_cell(table, "%s", state_text(group, state));
+}
+
+static lw_status print_groups(const lw_plan *plan, const lw_plan_info *info, FILE *stream)
+{
+	lw_table *table = NULL;
+	lw_status status;
+
+	LW_GO(lw_table_create(&table, "group,tensors>,floats>,lr>,rule,decay>,schedule,clip,device,state"));
+	for (size_t i = 0; i < info->group_count; i++) {
+		lw_plan_group_info group;
+
+		LW_GO(lw_plan_get_group(plan, i, &group));
+		LW_GO(add_group_row(table, &group));
+	}
+	LW_GO(lw_table_print(table, stream, LW_TABLE_TEXT));
+out:
+	lw_table_destroy(&table);
+	return status;
+}
+
+static void print_summary(const lw_plan_info *info, FILE *stream)
+{
+	char a[32], b[32], c[32], d[32], e[32], f[32];
+
+	if (info->backward_passes == 0)
+		fprintf(stream, "gradients: none, everything is frozen\n");
+	else
+		fprintf(stream, "gradients: %s (%zu backward pass%s a step)", info->backward_passes == 1 ? "once" : "per group",
+			info->backward_passes, info->backward_passes == 1 ? "" : "es");
+	if (info->backward_passes && info->lowest_trainable)
+		fprintf(stream, "; backward stops at layer %s", info->lowest_trainable);
+	fputs(info->backward_passes ? "\n" : "", stream);
+	fprintf(stream, "update: %zu launch%s a step\n", info->update_launches, info->update_launches == 1 ? "" : "es");
+	fprintf(stream, "step: %sFLOP (forward %sFLOP, backward %sFLOP); pruning saves %sFLOP, %.1f %% of a full step\n",
+		lw_format_count(a, step_flops(info)), lw_format_count(b, info->forward_flops),
+		lw_format_count(c, info->backward_flops), lw_format_count(d, info->pruned_flops), 100 * pruned_share(info));
+	fprintf(stream, "memory: parameters %s, gradients %s, optimizer state %s, activations %s (%s without reuse); peak %s\n",
+		lw_format_bytes(a, (double)info->parameter_bytes), lw_format_bytes(b, (double)info->gradient_bytes),
+		lw_format_bytes(c, (double)info->state_bytes), lw_format_bytes(d, (double)info->activation_bytes),
+		lw_format_bytes(e, (double)info->activation_bytes_unplanned), lw_format_bytes(f, (double)info->peak_bytes));
+}
+
+/* A double, or null where it is not finite: JSON has no NaN. */
+static json_t *number_or_null(double value) { return isfinite(value) ? json_real(value) : json_null(); }
+
+static json_t *group_object(const lw_plan_group_info *group)
+{
+	return json_pack("{s:s, s:I, s:I, s:o, s:s, s:o, s:s, s:o, s:s?, s:b, s:o}", "name", group->name, "tensors",
+			 (json_int_t)group->params, "floats", (json_int_t)group->floats, "lr", number_or_null(group->lr), "rule",
+			 group->rule, "weight_decay", number_or_null(group->weight_decay), "schedule", group->schedule,
+			 "clip_norm", number_or_null(group->clip_norm), "device", group->device, "frozen", (int)group->frozen,
+			 "unfreeze_at", group->unfreeze_at ? json_integer((json_int_t)group->unfreeze_at) : json_null());
+}
+
+static json_t *plan_object(const lw_plan_info *info, json_t *groups)
+{
+	return json_pack("{s:o, s:I, s:I, s:s?, s:{s:f, s:f, s:f, s:f}, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "groups", groups,
+			 "backward_passes", (json_int_t)info->backward_passes, "update_launches",
+			 (json_int_t)info->update_launches, "backward_stops_at", info->lowest_trainable, "flops", "forward",
+			 info->forward_flops, "backward", info->backward_flops, "pruned", info->pruned_flops, "pruned_share",
+			 pruned_share(info), "memory", "parameters", (json_int_t)info->parameter_bytes, "gradients",
+			 (json_int_t)info->gradient_bytes, "optimizer_state", (json_int_t)info->state_bytes, "activations",
+			 (json_int_t)info->activation_bytes, "activations_without_reuse",
+			 (json_int_t)info->activation_bytes_unplanned, "peak", (json_int_t)info->peak_bytes);
+}
+
+static lw_status print_json(const lw_plan *plan, const lw_plan_info *info, FILE *stream)
+{
+	json_t *groups = json_array(), *object;
+	int failed;
+
+	for (size_t i = 0; i < info->group_count; i++) {
+		lw_plan_group_info group;
+		lw_status status = lw_plan_get_group(plan, i, &group);
+
+		if (status != LW_OK) {
+			json_decref(groups);
+			return status;
+		}
+		json_array_append_new(groups, group_object(&group));
+	}
+	object = plan_object(info, groups);
+	failed = !object || json_dumpf(object, stream, JSON_INDENT(2));
+	fputc('\n', stream);
+	json_decref(object);
+	return failed ? lw_fail(LW_E_MEMORY, "the plan could not be written as JSON") : LW_OK;
+}
+
+lw_status lw_report_plan(const lw_plan *plan, FILE *stream, bool json)
+{
+	lw_plan_info info;
+
+	LW_TRY(lw_plan_get_info(plan, &info));
+	if (json)
+		return print_json(plan, &info, stream);
+	LW_TRY(print_groups(plan, &info, stream));
+	print_summary(&info, stream);
+	return LW_OK;
+}
