@@ -1,0 +1,43 @@
+# Tests that are not cmocka programs.
+
+# Every kernel on every runtime. Oclgrind interprets: small shapes, minutes, and a log of faults that must stay empty.
+foreach(runtime IN LISTS runtimes)
+  add_test(NAME selftest_${runtime}
+    COMMAND ${on_runtime} ${runtime} ${CMAKE_CURRENT_SOURCE_DIR}/selftest ${runtime} $<TARGET_FILE:layerwise_command>)
+  set_tests_properties(selftest_${runtime} PROPERTIES TIMEOUT 1800 ENVIRONMENT "${test_environment}")
+endforeach()
+add_test(NAME devices
+  COMMAND ${on_runtime} all ${CMAKE_CURRENT_SOURCE_DIR}/devices $<TARGET_FILE:layerwise_command> ${runtimes})
+
+add_test(NAME rooms COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/rooms ${PROJECT_SOURCE_DIR})
+add_test(NAME headers_alone COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/headers ${PROJECT_SOURCE_DIR})
+add_test(NAME installed COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/install/run
+  ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR} ${on_runtime} ${first_runtime})
+set_tests_properties(installed devices PROPERTIES TIMEOUT 300 ENVIRONMENT "${test_environment}")
+
+# Every kernel file compiles alone, as plain OpenCL C 1.2, for a 64-bit device without any option.
+find_program(CLANG clang)
+if(CLANG)
+  foreach(kernel IN LISTS kernels)
+    cmake_path(GET kernel STEM name)
+    add_test(NAME kernel_alone/${name} COMMAND ${CLANG} -x cl -cl-std=CL1.2 -target spir64 -Xclang -finclude-default-header
+      -Wall -Wextra -Wno-unused-function -Werror -fsyntax-only -include ${PROJECT_SOURCE_DIR}/cl/common.cl ${kernel})
+  endforeach()
+endif()
+
+# Each fuzz harness for some seconds, from its examples in tests/fuzz/<name>/ where it has any.
+if(LAYERWISE_FUZZ_TREE)
+  file(GLOB harnesses CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/*.c)
+  foreach(harness IN LISTS harnesses)
+    cmake_path(GET harness STEM name)
+    set(examples ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/${name})
+    if(NOT IS_DIRECTORY ${examples})
+      set(examples)
+    endif()
+    set(found ${PROJECT_BINARY_DIR}/fuzz/${name})
+    file(MAKE_DIRECTORY ${found})
+    add_test(NAME fuzz/${name} COMMAND ${LAYERWISE_FUZZ_TREE}/tests/fuzz/fuzz_${name}
+      -max_total_time=10 -rss_limit_mb=4096 -timeout=20 ${found} ${examples})
+    set_tests_properties(fuzz/${name} PROPERTIES TIMEOUT 120 WORKING_DIRECTORY ${found} ENVIRONMENT "${test_environment}")
+  endforeach()
+endif()
