@@ -65,12 +65,18 @@ LW_API lw_status lw_compute_gradients(lw_plan *plan, const float *images, const 
  * A group is applied at most once per gradients: LW_E_ARGUMENT. */
 LW_API lw_status lw_apply_gradients(lw_plan *plan, const char *group);
 
+/* Copies a parameter's gradient of the last lw_compute_gradients out: as many floats as the parameter has. LW_E_ARGUMENT for a frozen one. */
+LW_API lw_status lw_plan_get_gradient(lw_plan *plan, size_t param, float *values);
+
 /* Both for all groups, in one submission, with clipping and the check for NaN and infinity on the device. */
 LW_API lw_status lw_plan_step(lw_plan *plan, const float *images, const int32_t *labels, lw_step_result *result);
 
 /* Forward in evaluation mode over count images (any number up to batch): adds to *loss_sum and *correct; logits (count x classes) may be NULL. */
 LW_API lw_status lw_plan_evaluate(lw_plan *plan, const float *images, const int32_t *labels, int count, double *loss_sum,
 				  size_t *correct, float *logits);
+
+/* How many logits an image gets. */
+LW_API int lw_plan_classes(const lw_plan *plan);
 
 /* Copies parameters from the device to the net, or from the net to the device (optimizer state stays). */
 LW_API lw_status lw_plan_download(lw_plan *plan);

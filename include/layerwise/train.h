@@ -45,7 +45,7 @@ typedef struct lw_train_options {
 
 typedef struct lw_train_summary {
 	int64_t steps;             /* of the whole run, earlier parts included */
-	double loss;               /* mean over the last epoch, or the last 50 steps */
+	double loss;               /* mean over the last 50 steps, or the last epoch where that is shorter */
 	bool evaluated;
 	double accuracy, evaluation_loss; /* on the test set */
 	double images_per_second;  /* of training, first step left out */
