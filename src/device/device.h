@@ -73,7 +73,7 @@ typedef struct lw_arg {
 	} value;
 } lw_arg;
 
-enum { LW_LAUNCH_MAX_ARGS = 24 };
+enum { LW_LAUNCH_MAX_ARGS = 40 };
 
 typedef struct lw_launch {
 	lw_kernel *kernel;

@@ -297,24 +297,35 @@ static lw_status opencl_program_binary(lw_program *program, void **binary, size_
 
 static void opencl_program_destroy(lw_program *program) { clReleaseProgram(program->handle); }
 
+/*
+ * Some drivers (rusticl of Mesa 22.3) give a kernel's preferred multiple as its limit, and take many times more. Where
+ * the two are equal the device's limit counts, and the enqueue tells if it is too much after all.
+ */
+static size_t kernel_work_group(cl_kernel kernel, cl_device_id id, size_t device_limit)
+{
+	size_t limit = 0, multiple = 0;
+
+	if (clGetKernelWorkGroupInfo(kernel, id, CL_KERNEL_WORK_GROUP_SIZE, sizeof limit, &limit, NULL) != CL_SUCCESS)
+		return device_limit;
+	if (clGetKernelWorkGroupInfo(kernel, id, CL_KERNEL_PREFERRED_WORK_GROUP_SIZE_MULTIPLE, sizeof multiple,
+				     &multiple, NULL) != CL_SUCCESS)
+		multiple = 0;
+	return limit == 0 || (limit == multiple && limit > 1) ? device_limit : limit;
+}
+
 static lw_status opencl_kernel_create(lw_kernel *kernel, lw_program *program)
 {
 	const opencl_device *own = kernel->device->handle;
 	cl_ulong local = 0;
-	size_t group = 0;
 	cl_int error;
 
 	kernel->handle = clCreateKernel(program->handle, kernel->name, &error);
 	if (error != CL_SUCCESS)
 		return lw_opencl_fail(error, "clCreateKernel", "kernel %s", kernel->name);
-	if (clGetKernelWorkGroupInfo(kernel->handle, own->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof group, &group, NULL) !=
-		    CL_SUCCESS ||
-	    group == 0)
-		group = kernel->device->info.max_work_group;
 	if (clGetKernelWorkGroupInfo(kernel->handle, own->id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof local, &local, NULL) !=
 	    CL_SUCCESS)
 		local = 0;
-	kernel->max_work_group = group;
+	kernel->max_work_group = kernel_work_group(kernel->handle, own->id, kernel->device->info.max_work_group);
 	kernel->local_bytes = (size_t)local;
 	return LW_OK;
 }

@@ -286,7 +286,7 @@ out:
 lw_status lw_kernel_get(lw_kernel **kernel, lw_device *device, const lw_variant *variant)
 {
 	char bytes[VARIANT_BYTES];
-	size_t size;
+	size_t size = 0;
 	uint64_t hash;
 	kernel_table *table;
 	built_kernel fresh = {0}, *place;
