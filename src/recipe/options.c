@@ -93,8 +93,6 @@ static lw_status read_schedule(lw_recipe *recipe, const lw_node *node, const cha
 		if (!lw_node_get(node, "kind"))
 			return lw_node_fail(node, "%s.kind is missing; expected the name of a schedule, e.g. cosine", path);
 	}
-	if (schedule->kind == LW_SCHEDULE_EXPONENTIAL && !lw_node_get(node, "gamma"))
-		schedule->gamma = 0.999;
 	status = lw_schedule_check(schedule);
 	return status == LW_OK ? LW_OK : lw_node_fail_prefix(node, status);
 }

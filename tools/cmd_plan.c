@@ -1,0 +1,98 @@
+/* layerwise plan: what a recipe would do, without doing it. */
+#include "tool.h"
+
+#include <inttypes.h>
+
+typedef struct arguments {
+	tool_options shared;
+	const char *recipe;
+	bool json;
+} arguments;
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+	arguments *a = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &a->shared;
+		return 0;
+	case 'j':
+		a->json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (a->recipe)
+			argp_error(state, "one recipe was expected; `%s` is a second one", argument);
+		a->recipe = argument;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state, "a recipe was expected");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option options[] = {
+	{"json", 'j', NULL, 0, "Print one JSON object", 0},
+	{0},
+};
+static const struct argp_child children[] = {{&tool_recipe_argp, 0, NULL, 0}, {0}};
+static const struct argp parser = {
+	.options = options,
+	.parser = parse,
+	.args_doc = "RECIPE",
+	.doc = "Shows what a recipe would do: the groups with their parameters, learning rates and rules; launches, FLOPs and what "
+	       "pruning saves of them; memory. Nothing is trained, and the data need not be there."
+	       "\vExamples:\n"
+	       "  layerwise plan recipe.yaml\n"
+	       "  layerwise plan recipe.yaml --set groups.0.freeze=true --json",
+	.children = children,
+};
+
+/* The run's number of steps; where the data cannot be read, one per epoch stands for it, which changes nothing that is shown. */
+static int64_t total_steps(const lw_recipe *recipe, const char *command)
+{
+	const lw_train_options *train = lw_recipe_train(recipe);
+	lw_dataset *dataset = NULL;
+	int64_t steps = train->steps;
+
+	if (steps > 0)
+		return steps;
+	if (lw_recipe_dataset(recipe, true, &dataset) != LW_OK)
+		fprintf(stderr, "%s: note: the number of steps is not known: %s\n", command, lw_last_error());
+	if (dataset)
+		steps = lw_train_total_steps(train, dataset, lw_recipe_plan(recipe)->batch);
+	lw_dataset_close(&dataset);
+	return steps > 0 ? steps : train->epochs;
+}
+
+static int run(const arguments *a, tool_work *work)
+{
+	int code = tool_work_recipe(work, a->recipe, &a->shared);
+	lw_status status;
+
+	if (code == TOOL_OK)
+		code = tool_work_net(work);
+	if (code == TOOL_OK)
+		code = tool_work_plan(work, &a->shared, total_steps(work->recipe, work->command), false);
+	if (code != TOOL_OK)
+		return code;
+	if (!a->json)
+		tool_print_load(stdout, &work->load);
+	status = lw_report_plan(work->plan, stdout, a->json);
+	return status == LW_OK ? TOOL_OK : tool_fail(work->command, status);
+}
+
+int cmd_plan(int argc, char **argv)
+{
+	arguments a = {0};
+	tool_work work = {.command = argv[0]};
+	int code;
+
+	argp_parse(&parser, argc, argv, 0, NULL, &a);
+	code = run(&a, &work);
+	tool_work_close(&work);
+	tool_options_clear(&a.shared);
+	return code;
+}

@@ -1,0 +1,275 @@
+/* layerwise train: trains as a recipe says; the plan first, progress meanwhile, a summary last. */
+#include "base/base.h"
+#include "tool.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+
+enum { OPTION_SAVE = 256, OPTION_LOG, OPTION_CHECKPOINT, OPTION_RESUME, OPTION_RESUME_OR_START };
+
+typedef struct arguments {
+	tool_options shared;
+	const char *recipe, *save, *log, *checkpoint, *resume;
+	bool or_start, json;
+} arguments;
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+	arguments *a = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &a->shared;
+		return 0;
+	case OPTION_SAVE:
+		a->save = argument;
+		return 0;
+	case OPTION_LOG:
+		a->log = argument;
+		return 0;
+	case OPTION_CHECKPOINT:
+		a->checkpoint = argument;
+		return 0;
+	case OPTION_RESUME:
+	case OPTION_RESUME_OR_START:
+		if (a->resume)
+			argp_error(state, "one of --resume and --resume-or-start was expected, once");
+		a->resume = argument;
+		a->or_start = key == OPTION_RESUME_OR_START;
+		return 0;
+	case 'j':
+		a->json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (a->recipe)
+			argp_error(state, "one recipe was expected; `%s` is a second one", argument);
+		a->recipe = argument;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state, "a recipe was expected");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option options[] = {
+	{"save", OPTION_SAVE, "OUT.safetensors", 0, "Save the trained weights", 0},
+	{"log", OPTION_LOG, "STEPS.jsonl", 0, "Write one JSON object a step, and one an evaluation", 0},
+	{"checkpoint", OPTION_CHECKPOINT, "DIR", 0, "Write checkpoints there, also at the end and on Ctrl-C or SIGTERM", 0},
+	{"resume", OPTION_RESUME, "DIR", 0,
+	 "Go on from the newest complete checkpoint in DIR, bit for bit as if never stopped; checkpoints go on there too, unless "
+	 "said otherwise",
+	 0},
+	{"resume-or-start", OPTION_RESUME_OR_START, "DIR", 0, "The same, but start where there is no checkpoint yet", 0},
+	{"json", 'j', NULL, 0,
+	 "Print the summary as one JSON object: {\"accuracy\", \"loss\", \"steps\", \"images_per_second\"}; the plan goes to stderr",
+	 0},
+	{0},
+};
+static const struct argp_child children[] = {{&tool_recipe_argp, 0, NULL, 0}, {0}};
+static const struct argp parser = {
+	.options = options,
+	.parser = parse,
+	.args_doc = "RECIPE",
+	.doc = "Trains or fine-tunes a network as a recipe says. Prints the plan, then progress on stderr, then a summary with the "
+	       "test accuracy."
+	       "\vExamples:\n"
+	       "  layerwise train recipe.yaml --save tuned.safetensors\n"
+	       "  layerwise train recipe.yaml --set train.steps=20 --log steps.jsonl\n"
+	       "  layerwise train recipe.yaml --resume-or-start run --save tuned.safetensors\n\n"
+	       "Ctrl-C or SIGTERM finishes the step, saves and exits with 130 or 143; a second one ends it at once.",
+	.children = children,
+};
+
+/* --- Signals --- */
+
+static volatile sig_atomic_t caught_signal;
+
+static void catch_signal(int number) { caught_signal = number; }
+
+/* The first one asks for an end; the second acts as if we had never been here. */
+static void catch_signals(void)
+{
+	struct sigaction action = {.sa_handler = catch_signal, .sa_flags = SA_RESETHAND | SA_RESTART};
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+}
+
+static int interrupted(void *user)
+{
+	(void)user;
+	return caught_signal;
+}
+
+static void show_progress(void *user, const lw_train_progress *progress) { lw_progress_update(user, progress); }
+
+/* --- Results --- */
+
+static json_t *number_or_null(bool known, double value) { return known && isfinite(value) ? json_real(value) : json_null(); }
+
+static void print_json(const lw_train_summary *s)
+{
+	json_t *object = json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:I, s:I}", "accuracy", number_or_null(s->evaluated, s->accuracy), "loss",
+				   number_or_null(true, s->loss), "steps", (json_int_t)s->steps, "images_per_second",
+				   number_or_null(true, s->images_per_second), "test_loss",
+				   number_or_null(s->evaluated, s->evaluation_loss), "seconds", number_or_null(true, s->seconds),
+				   "resumed_from", (json_int_t)s->resumed_from, "skipped", (json_int_t)s->skipped);
+
+	json_dumpf(object, stdout, 0);
+	putchar('\n');
+	json_decref(object);
+}
+
+static void print_text(const lw_train_summary *s, const char *saved)
+{
+	char duration[32];
+
+	printf("\nsteps %" PRId64 "  loss %.4f  %.0f images/s  %s\n", s->steps, s->loss, s->images_per_second,
+	       lw_format_duration(duration, s->seconds));
+	if (s->resumed_from)
+		printf("resumed from step %" PRId64 "\n", s->resumed_from);
+	if (s->skipped)
+		printf("skipped %" PRId64 " steps that were not finite\n", s->skipped);
+	if (s->checkpoint)
+		printf("checkpoint %s\n", s->checkpoint);
+	if (saved)
+		printf("saved %s\n", saved);
+	if (s->evaluated)
+		printf("test loss %.4f\ntest accuracy %.4f\n", s->evaluation_loss, s->accuracy);
+}
+
+static lw_status save_weights(const tool_work *work, const char *path)
+{
+	LW_TRY(lw_plan_download(work->plan));
+	return lw_model_save(work->net, path);
+}
+
+/* --- The run --- */
+
+static lw_train_options train_options(const arguments *a, const lw_recipe *recipe, lw_progress_line *line)
+{
+	lw_train_options train = *lw_recipe_train(recipe);
+
+	if (a->checkpoint)
+		train.checkpoint_dir = a->checkpoint;
+	else if (a->resume && !train.checkpoint_dir)
+		train.checkpoint_dir = a->resume;
+	train.resume_dir = a->resume;
+	train.resume = a->resume != NULL;
+	train.resume_or_start = a->resume && a->or_start;
+	train.log_path = a->log;
+	train.progress = show_progress;
+	train.user = line;
+	train.interrupted = interrupted;
+	return train;
+}
+
+/* What is known when the run was stopped: the weights so far are worth having. */
+static int end_interrupted(const arguments *a, const tool_work *work)
+{
+	tool_fail(work->command, LW_E_INTERRUPTED);
+	if (a->save) {
+		if (save_weights(work, a->save) == LW_OK)
+			fprintf(stderr, "%s: the weights so far are in %s\n", work->command, a->save);
+		else
+			tool_fail(work->command, LW_E_IO);
+	}
+	return 128 + caught_signal;
+}
+
+static int train(const arguments *a, tool_work *work, const lw_dataset *set, const lw_dataset *test)
+{
+	lw_progress_line line;
+	lw_train_options options_ = train_options(a, work->recipe, &line);
+	lw_train_summary summary = {0};
+	lw_status status;
+	int code = TOOL_OK;
+
+	lw_progress_begin(&line, stderr);
+	catch_signals();
+	status = lw_train(work->plan, lw_recipe_plan(work->recipe)->batch, set, test, &options_, &summary);
+	lw_progress_end(&line);
+	if (status == LW_OK && a->save)
+		status = save_weights(work, a->save);
+	if (status == LW_E_INTERRUPTED && caught_signal)
+		code = end_interrupted(a, work);
+	else if (status != LW_OK)
+		code = tool_fail(work->command, status);
+	else if (a->json)
+		print_json(&summary);
+	else
+		print_text(&summary, a->save);
+	lw_train_summary_clear(&summary);
+	return code;
+}
+
+/* Outputs are checked before the work: nothing is lost at its end. */
+static int check_outputs(const arguments *a, const char *command)
+{
+	int code = a->save ? tool_check_writable(command, a->save) : TOOL_OK;
+
+	if (code == TOOL_OK && a->log)
+		code = tool_check_writable(command, a->log);
+	return code;
+}
+
+static int plan_and_train(const arguments *a, tool_work *work, const lw_dataset *set, const lw_dataset *test)
+{
+	FILE *stream = a->json ? stderr : stdout;
+	int64_t steps = lw_train_total_steps(lw_recipe_train(work->recipe), set, lw_recipe_plan(work->recipe)->batch);
+	int code = tool_work_plan(work, &a->shared, steps, false);
+	lw_status status;
+
+	if (code != TOOL_OK)
+		return code;
+	tool_print_load(stream, &work->load);
+	status = lw_report_plan(work->plan, stream, false);
+	if (status != LW_OK)
+		return tool_fail(work->command, status);
+	fflush(stream);
+	return train(a, work, set, test);
+}
+
+static int run(const arguments *a, tool_work *work)
+{
+	lw_dataset *set = NULL, *test = NULL;
+	lw_status status;
+	int code = check_outputs(a, work->command);
+
+	if (code == TOOL_OK)
+		code = tool_work_recipe(work, a->recipe, &a->shared);
+	if (code == TOOL_OK)
+		code = tool_work_net(work);
+	if (code != TOOL_OK)
+		return code;
+	status = lw_recipe_dataset(work->recipe, true, &set);
+	if (status == LW_OK)
+		status = lw_recipe_dataset(work->recipe, false, &test);
+	if (status != LW_OK)
+		code = tool_fail(work->command, status);
+	else if (!set)
+		code = tool_error(work->command, TOOL_USAGE, "%s names no training set: data.train is missing", a->recipe);
+	else
+		code = plan_and_train(a, work, set, test);
+	lw_dataset_close(&set);
+	lw_dataset_close(&test);
+	return code;
+}
+
+int cmd_train(int argc, char **argv)
+{
+	arguments a = {0};
+	tool_work work = {.command = argv[0]};
+	int code;
+
+	argp_parse(&parser, argc, argv, 0, NULL, &a);
+	code = run(&a, &work);
+	tool_work_close(&work);
+	tool_options_clear(&a.shared);
+	return code;
+}
