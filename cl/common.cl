@@ -32,6 +32,12 @@
 #define LW_FLOAT4 float4
 #define LW_FLOAT8 float8
 #define LW_FLOAT16 float16
+/* int<width> */
+#define LW_INT(width) LW_JOIN(LW_INT, width)
+#define LW_INT1 int
+#define LW_INT4 int4
+#define LW_INT8 int8
+#define LW_INT16 int16
 #define LW_LOAD1(p) (*(p))
 #define LW_LOAD4(p) vload4(0, p)
 #define LW_LOAD8(p) vload8(0, p)
@@ -40,9 +46,31 @@
 #define LW_STORE4(v, p) vstore4(v, 0, p)
 #define LW_STORE8(v, p) vstore8(v, 0, p)
 #define LW_STORE16(v, p) vstore16(v, 0, p)
-/* An unaligned vector of `width` floats from or to p. */
+/* An unaligned vector of `width` floats (or ints, by the type of p) from or to p. */
 #define LW_LOAD(width, p) LW_JOIN(LW_LOAD, width)(p)
 #define LW_STORE(width, v, p) LW_JOIN(LW_STORE, width)(v, p)
+
+/*
+ * LW_EACH(n, F) is F(0) F(1) .. F(n-1), n up to 16: register tiles are written with it, because accumulators in a
+ * private array leave the registers on some compilers.
+ */
+#define LW_EACH1(F) F(0)
+#define LW_EACH2(F) LW_EACH1(F) F(1)
+#define LW_EACH3(F) LW_EACH2(F) F(2)
+#define LW_EACH4(F) LW_EACH3(F) F(3)
+#define LW_EACH5(F) LW_EACH4(F) F(4)
+#define LW_EACH6(F) LW_EACH5(F) F(5)
+#define LW_EACH7(F) LW_EACH6(F) F(6)
+#define LW_EACH8(F) LW_EACH7(F) F(7)
+#define LW_EACH9(F) LW_EACH8(F) F(8)
+#define LW_EACH10(F) LW_EACH9(F) F(9)
+#define LW_EACH11(F) LW_EACH10(F) F(10)
+#define LW_EACH12(F) LW_EACH11(F) F(11)
+#define LW_EACH13(F) LW_EACH12(F) F(12)
+#define LW_EACH14(F) LW_EACH13(F) F(13)
+#define LW_EACH15(F) LW_EACH14(F) F(14)
+#define LW_EACH16(F) LW_EACH15(F) F(15)
+#define LW_EACH(n, F) LW_JOIN(LW_EACH, n)(F)
 
 /*
  * Division and square root, rounded to nearest. Without hardware or double help, one step on the exact residual
