@@ -11,6 +11,8 @@ typedef struct yaml_reader {
 	bool is_override;
 } yaml_reader;
 
+static const char no_alias[] = "aliases (`*name`) are not taken in a recipe; a text that begins with * needs quotes";
+
 static lw_status fail_at(const yaml_reader *reader, size_t line, const char *problem)
 {
 	if (reader->is_override)
@@ -31,6 +33,8 @@ static lw_status next_event(yaml_reader *reader, yaml_event_t *event)
 		return lw_fail(LW_E_MEMORY, "out of memory while reading %s", reader->origin);
 	if (parser->error != YAML_READER_ERROR) {
 		line = parser->problem_mark.line;
+		if (parser->context && strcmp(parser->context, "while scanning an alias") == 0) /* `match: *.bias` */
+			return fail_at(reader, line, no_alias);
 		return fail_at(reader, line, parser->problem ? parser->problem : "this is not YAML");
 	}
 	for (size_t i = 0; i < parser->problem_offset && parser->input.string.start + i < parser->input.string.end; i++)
@@ -91,7 +95,7 @@ static const char *refused(const yaml_event_t *event)
 	case YAML_MAPPING_START_EVENT:
 		return refuse_properties(event->data.mapping_start.anchor, event->data.mapping_start.tag);
 	case YAML_ALIAS_EVENT:
-		return "aliases (`*name`) are not taken in a recipe; a text that begins with * needs quotes";
+		return no_alias;
 	default:
 		return NULL;
 	}
