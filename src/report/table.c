@@ -139,11 +139,12 @@ static lw_status print_aligned(const lw_table *table, FILE *stream, bool markdow
 	}
 	print_row(table, widths, -1, stream, markdown);
 	for (size_t c = 0; markdown && c < table->column_count; c++) {
-		fputs(c ? "-|-" : "|-", stream);
-		for (size_t i = 0; i < widths[c]; i++)
-			fputc(i + 1 == widths[c] && table->right[c] ? ':' : '-', stream);
+		fputc('|', stream);
+		for (size_t i = 0; i < widths[c] + 1; i++)
+			fputc('-', stream);
+		fputc(table->right[c] ? ':' : '-', stream);
 	}
-	fputs(markdown ? "-|\n" : "", stream);
+	fputs(markdown ? "|\n" : "", stream);
 	for (size_t row = 0; row < row_count(table); row++)
 		print_row(table, widths, (long)row, stream, markdown);
 	free(widths);
