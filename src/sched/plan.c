@@ -125,6 +125,26 @@ static lw_status check_options(const lw_plan_options *options, const lw_net *net
 	return LW_OK;
 }
 
+/* A group's `device:` fixes its owner; with one device the owner can only be that one. */
+static lw_status check_owners(const lw_plan *plan)
+{
+	for (size_t g = 0; g < plan->groups->count; g++) {
+		const lw_group *group = &plan->groups->groups[g];
+		lw_device *owner;
+		bool same;
+
+		if (!group->device)
+			continue;
+		LW_TRY(lw_device_open(&owner, group->device));
+		same = strcmp(lw_device_label(owner), lw_device_label(plan->device)) == 0;
+		lw_device_close(&owner);
+		if (!same)
+			return lw_fail(LW_E_UNSUPPORTED, "group `%s`: device `%s` is not %s, which trains; this version keeps all groups there",
+				       group->name, group->device, lw_device_label(plan->device));
+	}
+	return LW_OK;
+}
+
 static lw_status create_arenas(lw_plan *plan)
 {
 	size_t floats = plan->layout.floats ? plan->layout.floats : 1;
@@ -155,6 +175,7 @@ lw_status lw_plan_create(lw_plan **plan, lw_net *net, lw_device *const *devices,
 	p->optim = *optim;
 	p->device = devices[0];
 	LW_GO(lw_groups_create(&p->groups, net, optim, groups, group_count));
+	LW_GO(check_owners(p));
 	LW_GO(lw_queue_create(&p->queue, p->device));
 	p->context = (lw_op_context){p->device, p->queue, options->precision, options->reproducible, -1};
 	LW_GO(lw_alloc(&p->t, net->param_count, sizeof *p->t));
