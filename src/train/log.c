@@ -118,7 +118,7 @@ static lw_status end_line(lw_step_log *log)
 	return LW_OK;
 }
 
-lw_status lw_step_log_step(lw_step_log *log, const lw_plan *plan, int64_t step, int64_t rate_step, const lw_step_result *result)
+lw_status lw_step_log_step(lw_step_log *log, const lw_plan *plan, int64_t step, const lw_step_result *result)
 {
 	lw_plan_info info;
 
@@ -135,7 +135,7 @@ lw_status lw_step_log_step(lw_step_log *log, const lw_plan *plan, int64_t step, 
 		fputs(i ? "," : "", log->stream);
 		print_string(log->stream, group.name);
 		fputc(':', log->stream);
-		print_number(log->stream, group.frozen ? 0.0 : lw_plan_learning_rate(plan, i, rate_step));
+		print_number(log->stream, group.frozen ? 0.0 : lw_plan_learning_rate(plan, i, step));
 	}
 	fputs("},\"gradient_norm\":", log->stream);
 	print_number(log->stream, result->gradient_norm);

@@ -181,12 +181,10 @@ static lw_status step(run *r, double *loss)
 	const float *images;
 	const int32_t *labels;
 	lw_step_result result;
-	/* The plan does not count skipped steps, the loop does. */
-	int64_t rate_step = lw_plan_steps(r->plan) + 1;
 
 	LW_TRY(lw_loader_next(r->loader, &images, &labels));
 	LW_TRY(lw_plan_step(r->plan, images, labels, &result));
-	LW_TRY(lw_step_log_step(r->log, r->plan, r->now.step + 1, rate_step, &result));
+	LW_TRY(lw_step_log_step(r->log, r->plan, r->now.step + 1, &result));
 	if (!result.finite)
 		LW_TRY(not_finite(r, &result, r->now.step + 1));
 	else

@@ -48,8 +48,8 @@ typedef struct lw_step_log lw_step_log;
  */
 lw_status lw_step_log_open(lw_step_log **log, const char *path, int64_t from, int64_t evaluated);
 void lw_step_log_close(lw_step_log **log);
-/* rate_step: the plan's step whose learning rates these were. All do nothing where log is NULL. */
-lw_status lw_step_log_step(lw_step_log *log, const lw_plan *plan, int64_t step, int64_t rate_step, const lw_step_result *result);
+/* The step that the plan took last. Both do nothing where log is NULL. */
+lw_status lw_step_log_step(lw_step_log *log, const lw_plan *plan, int64_t step, const lw_step_result *result);
 lw_status lw_step_log_evaluation(lw_step_log *log, int64_t step, double accuracy, double loss);
 
 #endif
