@@ -7,9 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_WEIGHTS = 16 };
+
 typedef struct arguments {
 	tool_options shared;
-	const char *recipe, *weights, *predictions;
+	const char *recipe, *predictions;
+	const char *weights[MAX_WEIGHTS];
+	size_t weight_count;
 	bool json;
 } arguments;
 
@@ -22,7 +26,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 		state->child_inputs[0] = &a->shared;
 		return 0;
 	case 'w':
-		a->weights = argument;
+		if (a->weight_count == MAX_WEIGHTS)
+			argp_error(state, "at most %d files of weights were expected", MAX_WEIGHTS);
+		a->weights[a->weight_count++] = argument;
 		return 0;
 	case 'p':
 		a->predictions = argument;
@@ -44,7 +50,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-	{"weights", 'w', "W", 0, "Weights to evaluate (safetensors), instead of the recipe's model.weights", 0},
+	{"weights", 'w', "W", 0, "Weights to evaluate (safetensors), instead of the recipe's model.weights; may be repeated, later files win", 0},
 	{"predict", 'p', "OUT.jsonl", 0,
 	 "Write one JSON object a sample: {\"index\", \"label\", \"prediction\", \"probabilities\"}", 0},
 	{"json", 'j', NULL, 0, "Print one JSON object: {\"accuracy\", \"loss\", \"samples\"}", 0},
@@ -177,25 +183,37 @@ static int run_on(const arguments *a, tool_work *work, const lw_dataset *set)
 	return print_result(a, set, accuracy, loss);
 }
 
+/* The command line's paths are relative to where the user is, the recipe's to the recipe: the former become absolute. */
+static int set_weights(arguments *a, const char *command)
+{
+	char *paths[MAX_WEIGHTS] = {0};
+	int code = TOOL_OK;
+	lw_status status;
+
+	for (size_t i = 0; i < a->weight_count && code == TOOL_OK; i++) {
+		paths[i] = realpath(a->weights[i], NULL);
+		if (!paths[i])
+			code = tool_error(command, TOOL_FAILED, "%s cannot be read: %m", a->weights[i]);
+	}
+	if (code == TOOL_OK && a->weight_count) {
+		status = tool_add_set(&a->shared, "model.weights", (const char *const *)paths, a->weight_count);
+		code = status == LW_OK ? TOOL_OK : tool_fail(command, status);
+	}
+	for (size_t i = 0; i < a->weight_count; i++)
+		free(paths[i]);
+	return code;
+}
+
 static int run(arguments *a, tool_work *work)
 {
 	lw_dataset *set = NULL;
-	char *weights = NULL;
-	lw_status status = LW_OK;
-	int code;
+	lw_status status;
+	int code = a->predictions ? tool_check_writable(work->command, a->predictions) : TOOL_OK;
 
-	if (a->predictions && (code = tool_check_writable(work->command, a->predictions)) != TOOL_OK)
-		return code;
-	if (a->weights) { /* the command line's paths are relative to where the user is */
-		weights = realpath(a->weights, NULL);
-		if (!weights)
-			return tool_error(work->command, TOOL_FAILED, "%s cannot be read: %m", a->weights);
-		status = tool_add_set(&a->shared, "model.weights", weights);
-		free(weights);
-	}
-	if (status != LW_OK)
-		return tool_fail(work->command, status);
-	code = tool_work_recipe(work, a->recipe, &a->shared);
+	if (code == TOOL_OK)
+		code = set_weights(a, work->command);
+	if (code == TOOL_OK)
+		code = tool_work_recipe(work, a->recipe, &a->shared);
 	if (code == TOOL_OK)
 		code = tool_work_net(work);
 	if (code == TOOL_OK)

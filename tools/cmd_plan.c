@@ -67,13 +67,32 @@ static int64_t total_steps(const lw_recipe *recipe, const char *command)
 	return steps > 0 ? steps : train->epochs;
 }
 
-static int run(const arguments *a, tool_work *work)
+/* The net with its weights, or without where their file is not there yet: the plan is the same. */
+static int make_net(arguments *a, tool_work *work)
+{
+	lw_status status = lw_recipe_net(work->recipe, &work->net, &work->load);
+	int code;
+
+	if (status == LW_OK)
+		return TOOL_OK;
+	if (status != LW_E_IO)
+		return tool_fail(work->command, status);
+	fprintf(stderr, "%s: note: planned without weights: %s\n", work->command, lw_last_error());
+	tool_work_close(work);
+	status = tool_add_set(&a->shared, "model.weights", NULL, 0);
+	if (status != LW_OK)
+		return tool_fail(work->command, status);
+	code = tool_work_recipe(work, a->recipe, &a->shared);
+	return code == TOOL_OK ? tool_work_net(work) : code;
+}
+
+static int run(arguments *a, tool_work *work)
 {
 	int code = tool_work_recipe(work, a->recipe, &a->shared);
 	lw_status status;
 
 	if (code == TOOL_OK)
-		code = tool_work_net(work);
+		code = make_net(a, work);
 	if (code == TOOL_OK)
 		code = tool_work_plan(work, &a->shared, total_steps(work->recipe, work->command), false);
 	if (code != TOOL_OK)

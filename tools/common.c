@@ -43,19 +43,26 @@ static lw_status add_text(tool_options *options, char *text)
 	return LW_OK;
 }
 
-lw_status tool_add_set(tool_options *options, const char *key, const char *value)
+lw_status tool_add_set(tool_options *options, const char *key, const char *const *texts, size_t count)
 {
-	char *text = malloc(strlen(key) + 2 * strlen(value) + 4), *end;
+	char *text = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&text, &size);
 
-	if (!text)
+	if (!stream)
 		return lw_fail(LW_E_MEMORY, "out of memory");
-	end = text + sprintf(text, "%s='", key); /* in YAML's single quotes only a quote means something: it is doubled */
-	for (; *value; value++) {
-		if (*value == '\'')
-			*end++ = '\'';
-		*end++ = *value;
+	fprintf(stream, "%s=[", key);
+	for (size_t i = 0; i < count; i++) {
+		fputs(i ? ", '" : "'", stream); /* in YAML's single quotes only a quote means something: it is doubled */
+		for (const char *p = texts[i]; *p; p++)
+			fprintf(stream, *p == '\'' ? "''" : "%c", *p);
+		fputc('\'', stream);
 	}
-	strcpy(end, "'");
+	fputc(']', stream);
+	if (fclose(stream) != 0) {
+		free(text);
+		return lw_fail(LW_E_MEMORY, "out of memory");
+	}
 	return add_text(options, text);
 }
 

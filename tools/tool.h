@@ -27,8 +27,8 @@ typedef struct tool_options {
 } tool_options;
 extern const struct argp tool_recipe_argp;
 extern const struct argp tool_device_argp;
-/* One more --set, the value taken as a text whatever it holds. */
-lw_status tool_add_set(tool_options *options, const char *key, const char *value);
+/* One more --set: the key becomes a list of these texts, taken as they are whatever they hold. */
+lw_status tool_add_set(tool_options *options, const char *key, const char *const *texts, size_t count);
 void tool_options_clear(tool_options *options);
 
 /* Prints "<command>: <last error>" to stderr and returns the exit code of the status. */

@@ -195,12 +195,13 @@ static size_t one_or_several(const lw_node *node, const lw_node *const **items, 
 	return node->kind == LW_NODE_LIST ? node->count : 1;
 }
 
-static lw_status read_texts(lw_recipe *recipe, const lw_node *node, const char *path, bool paths, lw_texts *texts)
+static lw_status read_texts(lw_recipe *recipe, const lw_node *node, const char *path, const lw_key *key, lw_texts *texts)
 {
 	const lw_node *alone, *const *items;
 	size_t count = one_or_several(node, &items, &alone);
+	bool paths = key->type == LW_KEY_PATHS;
 
-	if (count == 0)
+	if (count == 0 && !key->may_be_empty)
 		return fail_expected(node, path, paths ? "at least one path" : "at least one text");
 	LW_TRY(lw_recipe_alloc(recipe, &texts->items, count, sizeof(*texts->items)));
 	for (size_t i = 0; i < count; i++) {
@@ -255,7 +256,7 @@ lw_status lw_key_read(lw_recipe *recipe, const lw_node *node, const char *path, 
 		return LW_OK;
 	case LW_KEY_TEXTS:
 	case LW_KEY_PATHS:
-		return read_texts(recipe, node, path, key->type == LW_KEY_PATHS, place);
+		return read_texts(recipe, node, path, key, place);
 	case LW_KEY_PAIR:
 		return read_pair(node, path, key, place);
 	case LW_KEY_BETAS:

@@ -129,7 +129,7 @@ lw_status lw_recipe_read_model(lw_recipe *recipe, const lw_node *node, const cha
 	static const lw_key keys[] = {
 		{"input", LW_KEY_CUSTOM, offsetof(lw_recipe, input), .read = read_input},
 		{"layers", LW_KEY_CUSTOM, 0, .read = read_layers},
-		{"weights", LW_KEY_PATHS, offsetof(lw_recipe, weights), LW_ANY},
+		{"weights", LW_KEY_PATHS, offsetof(lw_recipe, weights), LW_ANY, .may_be_empty = true}, /* --set model.weights=[] */
 		{"init", LW_KEY_CHOICE, offsetof(lw_recipe, init), .choices = inits},
 	};
 

@@ -85,6 +85,7 @@ typedef struct lw_key {
 	int bounds;       /* of lw_key_bounds */
 	const char *const *choices; /* NULL-ended */
 	lw_key_reader read;
+	bool may_be_empty; /* of lists */
 } lw_key;
 
 #define LW_ANY .low = -INFINITY, .high = INFINITY

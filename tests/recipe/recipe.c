@@ -116,13 +116,13 @@ static const struct wrong {
 	 "@:4: model.layers.0.add.from names 9 layers; expected at most 8"},
 	{"model:\n  input: [1, 8, 8]\n  layers: [relu]\n  init: hee\n", {0},
 	 "@:4: model.init is `hee`; expected he or xavier or torch; did you mean `he`?"},
-	{MODEL "  weights: []\n", {0}, "@:5: model.weights is a list of 0; expected at least one path"},
 	{MODEL "  weights:\n", {0}, "@:5: model.weights is empty; expected a path"},
 	/* data */
 	{MODEL "data: {train: [a, b]}\n", {0}, "@:5: data.format is missing; expected idx, cifar10 or images"},
 	{MODEL "data: {format: mnist}\n", {0}, "@:5: data.format is `mnist`; expected idx or cifar10 or images"},
 	{MODEL "data: {format: idx}\n", {0},
 	 "@:5: data.train is missing; expected the path of the training set, or a list of paths"},
+	{MODEL "data:\n  format: cifar10\n  train: []\n", {0}, "@:7: data.train is a list of 0; expected at least one path"},
 	{MODEL "data:\n  format: idx\n  train: [a]\n", {0},
 	 "@:7: data.train names 1 files; the format idx takes two: [images, labels]"},
 	{MODEL "data:\n  format: idx\n  train: [a, b]\n  classes: [5, 6, 5]\n", {0}, "@:8: data.classes names the class 5 twice"},
@@ -426,6 +426,10 @@ static void overrides_replace_append_and_create(void **state)
 	assert_int_equal(r->data.classes[0], 7);
 	assert_int_equal(r->optim.schedule.kind, LW_SCHEDULE_CONSTANT);
 	assert_true(r->optim.rule.momentum == 0.25 && r->optim.lr == 0.25);
+	lw_recipe_destroy(&r);
+
+	assert_int_equal(lw_recipe_read(&r, path, (const char *const[]){"model.weights=[]"}, 1), LW_OK);
+	assert_int_equal(r->weights.count, 0); /* all from scratch */
 	lw_recipe_destroy(&r);
 }
 
