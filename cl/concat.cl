@@ -1,0 +1,8 @@
+/* concat.cl: moves some of the channels of every pixel; with these, images are joined along channels and cut again. */
+__kernel void copy_channels(__global const float *from, __global float *to, int count, int channels, int from_stride,
+			    int from_offset, int to_stride, int to_offset)
+{
+	const int i = get_global_id(0), pixel = i / channels, c = i % channels;
+	if (i < count)
+		to[(size_t)pixel * to_stride + to_offset + c] = from[(size_t)pixel * from_stride + from_offset + c];
+}

@@ -1,0 +1,69 @@
+/* add: the sum of its inputs, in their order. And lw_accumulate, which sums gradients. */
+#include "op/support.h"
+
+static lw_status sum_of(const lw_op_context *context, size_t count, lw_buf *a, lw_buf *b, lw_buf *sum)
+{
+	const bool runs = lw_op_form(context) == LW_VECTOR;
+	lw_variant variant = {.source = "add", .function = runs ? "add_runs" : "add"};
+	lw_launch launch;
+
+	if (runs)
+		lw_variant_option(&variant, "VECTOR", lw_op_vector_width(context->device, count));
+	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
+	lw_arg_buf(&launch, a);
+	lw_arg_buf(&launch, b);
+	lw_arg_buf(&launch, sum);
+	lw_arg_int(&launch, (int)count);
+	if (runs) {
+		lw_arg_int(&launch, LW_OP_RUN);
+		lw_launch_1d(&launch, lw_op_runs(count), 1);
+	} else {
+		lw_op_items(&launch, count);
+	}
+	launch.flops = (double)count;
+	launch.bytes = 12.0 * (double)count;
+	return lw_queue_launch(context->queue, &launch, NULL);
+}
+
+lw_status lw_accumulate(const lw_op_context *context, size_t count, lw_buf *from, lw_buf *to)
+{
+	return count ? sum_of(context, count, to, from, to) : LW_OK;
+}
+
+static lw_status rule(const lw_layer_options *options, const lw_shape *inputs, int input_count, lw_op_rule *result)
+{
+	(void)options;
+	LW_TRY(lw_op_same_shape("add", inputs, input_count, result));
+	for (int i = 1; i < input_count; i++)
+		if (inputs[i].n != inputs[0].n || inputs[i].h != inputs[0].h || inputs[i].w != inputs[0].w ||
+		    inputs[i].c != inputs[0].c)
+			return lw_fail(LW_E_ARGUMENT, "add: input %d is %d x %d x %d; expected %d x %d x %d (C, H, W), as the first",
+				       i, inputs[i].c, inputs[i].h, inputs[i].w, inputs[0].c, inputs[0].h, inputs[0].w);
+	result->flops *= input_count - 1;
+	return LW_OK;
+}
+
+static lw_status forward(const lw_op_context *context, const lw_op_call *call)
+{
+	const size_t count = lw_shape_count(call->output_shape);
+
+	LW_TRY(sum_of(context, count, call->input[0], call->input[1], call->output));
+	for (int i = 2; i < call->input_count; i++)
+		LW_TRY(sum_of(context, count, call->output, call->input[i], call->output));
+	return LW_OK;
+}
+
+static lw_status backward(const lw_op_context *context, const lw_op_call *call)
+{
+	for (int i = 0; i < call->input_count; i++)
+		if (call->input_gradient[i])
+			LW_TRY(lw_op_copy(context, lw_shape_count(call->output_shape), call->output_gradient,
+					  call->input_gradient[i]));
+	return LW_OK;
+}
+
+static const char *const keys[] = {NULL};
+
+extern const lw_op lw_op_add;
+const lw_op lw_op_add = {"add",         keys, 2, LW_OP_MAX_INPUTS, LW_SCALAR_AND_VECTOR, lw_op_scalar_or_vector,
+			 lw_op_applies, rule, forward, backward};

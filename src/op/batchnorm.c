@@ -1,0 +1,192 @@
+/*
+ * batchnorm: normalisation per channel by the batch's statistics (training) or the running ones.
+ * Parameters: weight, bias, running_mean, running_var. Saved: mean and inverse deviation of the batch.
+ */
+#include "op/support.h"
+
+#include <math.h>
+
+enum { WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR };
+enum { PART = 256 }; /* as in batchnorm.cl */
+
+static size_t pixels_of(lw_shape s) { return (size_t)s.h * (size_t)s.w; }
+static size_t parts_of(lw_shape s) { return (size_t)s.n * ((pixels_of(s) + PART - 1) / PART); }
+
+/*
+ * The workspace (see batchnorm.cl): moments by running statistics, means of gradients, and two numbers of each part and
+ * channel.
+ */
+static size_t workspace_of(lw_shape s) { return (4 + 2 * parts_of(s)) * (size_t)s.c * sizeof(float); }
+
+static lw_status batchnorm_rule(const lw_layer_options *options, const lw_shape *inputs, int input_count, lw_op_rule *rule)
+{
+	static const struct {
+		const char *name;
+		bool trainable, no_decay;
+		lw_param_start start;
+	} params[] = {
+		[WEIGHT] = {"weight", true, true, LW_START_ONE},
+		[BIAS] = {"bias", true, true, LW_START_ZERO},
+		[RUNNING_MEAN] = {"running_mean", false, true, LW_START_ZERO},
+		[RUNNING_VAR] = {"running_var", false, true, LW_START_ONE},
+	};
+
+	LW_TRY(lw_op_same_shape("batchnorm", inputs, input_count, rule));
+	if (!(options->eps > 0) || !isfinite(options->eps))
+		return lw_fail(LW_E_ARGUMENT, "batchnorm: eps is %g; expected a number above 0", options->eps);
+	if (!(options->momentum >= 0 && options->momentum <= 1))
+		return lw_fail(LW_E_ARGUMENT, "batchnorm: momentum is %g; expected 0 to 1", options->momentum);
+	rule->param_count = LW_COUNT(params);
+	for (size_t i = 0; i < LW_COUNT(params); i++)
+		rule->params[i] = (lw_param_rule){.name = params[i].name,
+						  .rank = 1,
+						  .dims = {inputs[0].c},
+						  .trainable = params[i].trainable,
+						  .start = params[i].start,
+						  .no_decay = params[i].no_decay};
+	rule->saved = 2 * (size_t)inputs[0].c * sizeof(float);
+	rule->forward_workspace = rule->backward_workspace = workspace_of(inputs[0]);
+	rule->backward_input = true;
+	rule->flops *= 8;
+	return LW_OK;
+}
+
+
+/* Kernels over the image come by element (or part and channel) and by part; the index is the form's. */
+typedef enum over { ELEMENTS, PARTS } over;
+
+static lw_status begin(lw_launch *launch, const lw_op_context *context, const char *function, int width)
+{
+	lw_variant variant = {.source = "batchnorm", .function = function};
+
+	lw_variant_option(&variant, "VECTOR", width);
+	return lw_launch_begin(launch, context->device, &variant);
+}
+
+static bool applies(const lw_op_context *context, const lw_op_call *call, int variant)
+{
+	return variant == LW_SCALAR || lw_op_vector_width(context->device, (size_t)call->input_shape[0].c) > 1;
+}
+
+/* A kernel over the image, with its buffers. */
+static lw_status run_over(const lw_op_context *context, const lw_op_call *call, const char *const functions[2], over what,
+			  lw_buf *const *buffers, int buffer_count)
+{
+	const lw_shape s = call->input_shape[0];
+	const size_t channels = (size_t)s.c;
+	const int form = applies(context, call, lw_op_form(context)) ? lw_op_form(context) : LW_SCALAR;
+	const size_t items = what == ELEMENTS && form == LW_SCALAR ? lw_shape_count(s) : parts_of(s) * channels;
+	lw_launch launch;
+
+	LW_TRY(begin(&launch, context, functions[form], form == LW_VECTOR ? lw_op_vector_width(context->device, channels) : 1));
+	for (int i = 0; i < buffer_count; i++)
+		lw_arg_buf(&launch, buffers[i]);
+	lw_arg_int(&launch, (int)items);
+	lw_arg_int(&launch, (int)pixels_of(s));
+	lw_arg_int(&launch, s.c);
+	if (form == LW_VECTOR)
+		lw_launch_1d(&launch, parts_of(s), 1);
+	else
+		lw_op_items(&launch, items);
+	launch.flops = 4.0 * (double)lw_shape_count(s);
+	launch.bytes = 8.0 * (double)lw_shape_count(s);
+	return lw_queue_launch(context->queue, &launch, NULL);
+}
+
+/* Number of pixels of all images, as kernels take it. */
+static float all_pixels(lw_shape s) { return (float)((size_t)s.n * pixels_of(s)); }
+
+static lw_status batch_moments(const lw_op_context *context, const lw_op_call *call)
+{
+	static const char *const functions[] = {"batchnorm_statistics", "batchnorm_statistics_parts"};
+	lw_buf *const buffers[] = {call->input[0], call->workspace};
+	const lw_shape s = call->input_shape[0];
+	lw_launch launch;
+
+	LW_TRY(run_over(context, call, functions, PARTS, buffers, 2));
+	LW_TRY(begin(&launch, context, "batchnorm_join_statistics", 1));
+	lw_arg_buf(&launch, call->workspace);
+	lw_arg_buf(&launch, call->saved);
+	lw_arg_buf(&launch, call->param[RUNNING_MEAN]);
+	lw_arg_buf(&launch, call->param[RUNNING_VAR]);
+	lw_arg_int(&launch, (int)parts_of(s));
+	lw_arg_int(&launch, (int)pixels_of(s));
+	lw_arg_int(&launch, s.c);
+	lw_arg_float(&launch, all_pixels(s));
+	lw_arg_float(&launch, (float)call->options->eps);
+	lw_arg_float(&launch, (float)(1.0 - call->options->momentum));
+	lw_arg_float(&launch, (float)call->options->momentum);
+	lw_op_items(&launch, (size_t)s.c);
+	return lw_queue_launch(context->queue, &launch, NULL);
+}
+
+/* Moments by the running statistics, into the front of the workspace. */
+static lw_status running_moments(const lw_op_context *context, const lw_op_call *call)
+{
+	lw_launch launch;
+
+	LW_TRY(begin(&launch, context, "batchnorm_running_moments", 1));
+	lw_arg_buf(&launch, call->param[RUNNING_MEAN]);
+	lw_arg_buf(&launch, call->param[RUNNING_VAR]);
+	lw_arg_buf(&launch, call->workspace);
+	lw_arg_int(&launch, call->input_shape[0].c);
+	lw_arg_float(&launch, (float)call->options->eps);
+	lw_op_items(&launch, (size_t)call->input_shape[0].c);
+	return lw_queue_launch(context->queue, &launch, NULL);
+}
+
+static lw_status batchnorm_forward(const lw_op_context *context, const lw_op_call *call)
+{
+	static const char *const functions[] = {"batchnorm_normalize", "batchnorm_normalize_parts"};
+	lw_buf *const buffers[] = {call->input[0], call->output, call->training ? call->saved : call->workspace,
+				   call->param[WEIGHT], call->param[BIAS]};
+
+	LW_TRY(call->training ? batch_moments(context, call) : running_moments(context, call));
+	return run_over(context, call, functions, ELEMENTS, buffers, 5);
+}
+
+/* The sums of gradients over all pixels: gradients of weight and bias, and what the input's gradient needs. */
+static lw_status gradient_sums(const lw_op_context *context, const lw_op_call *call, lw_buf *moments)
+{
+	static const char *const functions[] = {"batchnorm_sums", "batchnorm_sums_parts"};
+	lw_buf *const buffers[] = {call->input[0], call->output_gradient, moments, call->workspace};
+	const lw_shape s = call->input_shape[0];
+	lw_launch launch;
+
+	LW_TRY(run_over(context, call, functions, PARTS, buffers, 4));
+	LW_TRY(begin(&launch, context, "batchnorm_join_sums", 1));
+	lw_arg_buf(&launch, call->workspace);
+	lw_arg_buf(&launch, call->param_gradient[WEIGHT]);
+	lw_arg_buf(&launch, call->param_gradient[BIAS]);
+	lw_arg_int(&launch, (int)parts_of(s));
+	lw_arg_int(&launch, s.c);
+	lw_arg_float(&launch, all_pixels(s));
+	lw_op_items(&launch, (size_t)s.c);
+	return lw_queue_launch(context->queue, &launch, NULL);
+}
+
+static lw_status batchnorm_backward(const lw_op_context *context, const lw_op_call *call)
+{
+	static const char *const training[] = {"batchnorm_input_gradient", "batchnorm_input_gradient_parts"};
+	static const char *const running[] = {"batchnorm_scale_gradient", "batchnorm_scale_gradient_parts"};
+	lw_buf *moments = call->training ? call->saved : call->workspace;
+	lw_buf *const buffers[] = {call->input[0], call->output_gradient, moments, call->param[WEIGHT], call->workspace,
+				   call->input_gradient[0]};
+	lw_buf *const running_buffers[] = {call->output_gradient, moments, call->param[WEIGHT], call->input_gradient[0]};
+
+	if (!call->training)
+		LW_TRY(running_moments(context, call));
+	if (call->param_gradient[WEIGHT] || call->param_gradient[BIAS] || (call->training && call->input_gradient[0]))
+		LW_TRY(gradient_sums(context, call, moments));
+	if (!call->input_gradient[0])
+		return LW_OK;
+	if (call->training)
+		return run_over(context, call, training, ELEMENTS, buffers, 6);
+	return run_over(context, call, running, ELEMENTS, running_buffers, 4);
+}
+
+static const char *const keys[] = {"eps", "momentum", "update_frozen", NULL};
+
+extern const lw_op lw_op_batchnorm;
+const lw_op lw_op_batchnorm = {"batchnorm", keys, 1, 1, LW_SCALAR_AND_VECTOR, lw_op_scalar_or_vector, applies,
+			       batchnorm_rule, batchnorm_forward, batchnorm_backward};

@@ -1,0 +1,48 @@
+/* dropout: in training each element is dropped with probability p, the others are scaled by 1/(1-p); otherwise a copy. */
+#include "op/support.h"
+
+static lw_status rule(const lw_layer_options *options, const lw_shape *inputs, int input_count, lw_op_rule *result)
+{
+	if (!(options->p >= 0 && options->p < 1))
+		return lw_fail(LW_E_ARGUMENT, "dropout: p is %g; expected 0 <= p < 1", options->p);
+	return lw_op_same_shape("dropout", inputs, input_count, result);
+}
+
+static lw_status drop(const lw_op_context *context, const lw_op_call *call, lw_buf *from, lw_buf *to)
+{
+	const lw_variant variant = {.source = "dropout", .function = "dropout"};
+	const size_t count = lw_shape_count(call->output_shape);
+	const double p = call->options->p;
+	lw_launch launch;
+
+	if (!call->training)
+		return lw_op_copy(context, count, from, to);
+	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
+	lw_arg_buf(&launch, from);
+	lw_arg_buf(&launch, to);
+	lw_arg_int(&launch, (int)count);
+	lw_arg_uint(&launch, call->seed);
+	lw_arg_uint(&launch, call->layer);
+	lw_arg_uint(&launch, call->step);
+	lw_arg_uint(&launch, (uint32_t)(p * 4294967296.0)); /* p < 1, so it fits */
+	lw_arg_float(&launch, (float)(1.0 / (1.0 - p)));
+	lw_op_items(&launch, count);
+	launch.flops = (double)count;
+	launch.bytes = 8.0 * (double)count;
+	return lw_queue_launch(context->queue, &launch, NULL);
+}
+
+static lw_status forward(const lw_op_context *context, const lw_op_call *call)
+{
+	return drop(context, call, call->input[0], call->output);
+}
+
+static lw_status backward(const lw_op_context *context, const lw_op_call *call)
+{
+	return call->input_gradient[0] ? drop(context, call, call->output_gradient, call->input_gradient[0]) : LW_OK;
+}
+
+static const char *const keys[] = {"p", NULL};
+
+extern const lw_op lw_op_dropout;
+const lw_op lw_op_dropout = {"dropout", keys, 1, 1, 1, lw_op_scalar_or_vector, lw_op_applies, rule, forward, backward};
