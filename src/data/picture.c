@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* More is a bomb, not a picture. */
-static const size_t max_pixels = (size_t)1 << 28;
+static const size_t max_pixels = (size_t)1 << 26;
 
 struct decoder {
 	const char *path;
@@ -17,7 +17,6 @@ struct decoder {
 	lw_picture *picture;
 	struct jpeg_error_mgr jpeg_errors;
 	jmp_buf jpeg_back;
-	bool truncated;
 	char message[JMSG_LENGTH_MAX];
 };
 
@@ -104,16 +103,16 @@ static void jpeg_failed(j_common_ptr common)
 	longjmp(decoder->jpeg_back, 1);
 }
 
-/* Level -1 is a warning, of data that libjpeg mends; the end of the file where data should be is no trifle. */
+/* Level -1 is a warning, of data that libjpeg mends. It would also make up what a truncated file lacks; here that is an error. */
 static void jpeg_said(j_common_ptr common, int level)
 {
 	struct decoder *decoder = common->client_data;
 
 	if (level >= 0)
 		return;
-	if (common->err->msg_code == JWRN_JPEG_EOF)
-		decoder->truncated = true;
 	common->err->format_message(common, decoder->message);
+	if (common->err->msg_code == JWRN_JPEG_EOF)
+		longjmp(decoder->jpeg_back, 1);
 	lw_log(LW_LOG_DEBUG, "%s: %s", decoder->path, decoder->message);
 }
 
@@ -151,8 +150,6 @@ static lw_status read_jpeg(struct decoder *decoder, struct jpeg_decompress_struc
 			ink_to_rgb(rgb, line, (size_t)picture->width);
 	}
 	jpeg_finish_decompress(jpeg);
-	if (decoder->truncated)
-		return lw_fail(LW_E_FORMAT, "%s: damaged JPEG file: truncated", decoder->path);
 	return LW_OK;
 }
 
