@@ -160,7 +160,7 @@ static int print_result(const arguments *a, const lw_dataset *set, double accura
 	if (a->json) {
 		json_t *object = json_pack("{s:f, s:o, s:I}", "accuracy", accuracy, "loss", isfinite(loss) ? json_real(loss) : json_null(),
 					   "samples", (json_int_t)samples);
-		json_dumpf(object, stdout, 0);
+		json_dumpf(object, stdout, JSON_REAL_PRECISION(12));
 		putchar('\n');
 		json_decref(object);
 	} else {

@@ -120,7 +120,7 @@ static void print_json(const lw_train_summary *s)
 				   number_or_null(s->evaluated, s->evaluation_loss), "seconds", number_or_null(true, s->seconds),
 				   "resumed_from", (json_int_t)s->resumed_from, "skipped", (json_int_t)s->skipped);
 
-	json_dumpf(object, stdout, 0);
+	json_dumpf(object, stdout, JSON_REAL_PRECISION(12));
 	putchar('\n');
 	json_decref(object);
 }

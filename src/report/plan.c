@@ -134,7 +134,7 @@ static lw_status print_json(const lw_plan *plan, const lw_plan_info *info, FILE 
 		json_array_append_new(groups, group_object(&group));
 	}
 	object = plan_object(info, groups);
-	failed = !object || json_dumpf(object, stream, JSON_INDENT(2));
+	failed = !object || json_dumpf(object, stream, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
 	fputc('\n', stream);
 	json_decref(object);
 	return failed ? lw_fail(LW_E_MEMORY, "the plan could not be written as JSON") : LW_OK;

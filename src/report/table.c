@@ -207,7 +207,7 @@ static lw_status print_json(const lw_table *table, FILE *stream)
 		failed |= json_array_append_new(list, object);
 	}
 	if (!failed) {
-		failed = json_dumpf(list, stream, JSON_INDENT(2));
+		failed = json_dumpf(list, stream, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
 		fputc('\n', stream);
 	}
 	json_decref(list);
