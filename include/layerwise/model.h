@@ -57,6 +57,12 @@ LW_API lw_status lw_model_load(lw_net *net, const char *const *paths, size_t cou
 /* Saves all parameters under their names. */
 LW_API lw_status lw_model_save(const lw_net *net, const char *path);
 
+/*
+ * A ready-made net with its own layer names, not yet initialised: lenet (28x28), cifar6, resnet20 (32x32). batch (may be NULL): the
+ * batch it is usually measured with. LW_E_ARGUMENT lists the names there are.
+ */
+LW_API lw_status lw_arch_create(lw_net **net, const char *name, int *batch);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,93 @@
+/*
+ * bench: rows that are measured in turn (A B A B ...), so that what disturbs the machine disturbs all alike, beside the
+ * device's peaks measured in the same rounds. One file a benchmark (bench_*.c); cmd_bench.c has the options.
+ */
+#ifndef LAYERWISE_BENCH_H
+#define LAYERWISE_BENCH_H
+
+#include "op/op.h"
+#include "tool.h"
+#include <layerwise/report.h>
+
+enum { BENCH_MAX_LIST = 64, BENCH_MAX_SHAPE = 10 };
+
+/* What the command line asks for. */
+typedef struct bench_request {
+	tool_options shared;
+	const char *bench;
+	int repeat;
+	bool tune, reproducible, precision_given;
+	lw_precision precision;
+	lw_table_format format;
+	int shapes[BENCH_MAX_LIST][BENCH_MAX_SHAPE];
+	int shape_count;
+	unsigned passes; /* bit p: pass p of bench_conv.c */
+	int params;
+	const char *rule;
+	int groups[BENCH_MAX_LIST];
+	int group_count;
+	const char *recipe, *arch;
+	int batch;
+	const char *freezes[BENCH_MAX_LIST];
+	int freeze_count;
+	bool once, per_group;
+} bench_request;
+
+typedef enum bench_peak { BENCH_FMA, BENCH_COPY, BENCH_PEAK_COUNT } bench_peak;
+
+struct bench;
+typedef struct bench_row {
+	const char *bench, *unit;
+	char shape[64], pass[24], variant[96];
+	double amount;      /* of one run, in the unit times seconds: FLOPs / 1e9, bytes / 1e9, images */
+	double peak_amount; /* of one run, as the peak counts: FLOPs or bytes, / 1e9 */
+	bench_peak peak;
+	/* Enqueues one run on bench->queue, or does it. */
+	lw_status (*run)(struct bench *bench, void *state);
+	void *state;
+	int inner;       /* runs per sample, so that a sample takes some milliseconds */
+	double *seconds; /* of one run, by round */
+} bench_row;
+
+typedef struct bench {
+	const bench_request *request;
+	lw_device *device;
+	lw_queue *queue;
+	lw_op_context context;
+	bench_row *rows;
+	size_t row_count, row_capacity;
+	size_t peak_rows[BENCH_PEAK_COUNT]; /* the device's best */
+	/* memory and handles of the rows, freed in reverse order */
+	struct bench_owned {
+		void *pointer;
+		void (*destroy)(void *pointer);
+	} *owned;
+	size_t owned_count, owned_capacity;
+} bench;
+
+/* A zeroed row at the end; *row is valid until the next one is added. */
+lw_status bench_add(bench *b, bench_row **row);
+/* Zeroed memory, or a buffer filled with random values in -1..1 (or, where value is not NAN, with that), that lives as long as b. */
+lw_status bench_memory(bench *b, void *pointer_to_pointer, size_t bytes);
+lw_status bench_buffer(bench *b, lw_buf **buf, size_t floats, float value);
+/* Hands a thing over to b, also on failure. */
+lw_status bench_own(bench *b, void *pointer, void (*destroy)(void *pointer));
+
+/* Seconds of one run of a row, the best of a few after a first that is not counted. */
+lw_status bench_try(bench *b, const bench_row *row, double *seconds);
+
+/* Adds the rows of a benchmark. all: every candidate; else the best two alone. */
+lw_status bench_peak_rows(bench *b, bool all);
+lw_status bench_conv_rows(bench *b);
+lw_status bench_gemm_rows(bench *b);
+lw_status bench_update_rows(bench *b);
+lw_status bench_step_rows(bench *b);
+
+/* Measures all rows in turn and prints the table. */
+lw_status bench_measure(bench *b);
+lw_status bench_print(const bench *b, FILE *stream);
+
+enum { BENCH_FORWARD, BENCH_BACKWARD_DATA, BENCH_BACKWARD_FILTER, BENCH_PASS_COUNT };
+extern const char *const bench_pass_names[BENCH_PASS_COUNT];
+
+#endif

@@ -1,0 +1,152 @@
+/* The device's peaks: fused multiply-adds, copying memory, and the triad a + s * b. */
+#include "bench.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { PEAK_FMA, PEAK_COPY, PEAK_TRIAD };
+enum { FMA_CHAINS = 10, CPU_RUN_FLOATS = 16384 };
+static const size_t memory_floats = 1 << 24; /* 64 MiB a buffer: past the caches */
+static const double fma_seconds = 3e-3;
+
+typedef struct peak {
+	int kind, width, rounds;
+	size_t items, floats;
+	lw_buf *a, *b, *to;
+} peak;
+
+static const int widths[] = {1, 4, 8, 16};
+
+static bool is_cpu(const bench *b) { return lw_device_get_info(b->device)->type == LW_DEVICE_CPU; }
+
+static lw_status run(bench *b, void *state)
+{
+	static const char *const functions[] = {"bench_fma", "bench_copy", "bench_triad"};
+	const peak *p = state;
+	lw_variant variant = {.source = "bench", .function = functions[p->kind]};
+	lw_launch launch;
+
+	lw_variant_option(&variant, "VECTOR", p->width);
+	LW_TRY(lw_launch_begin(&launch, b->device, &variant));
+	if (p->kind != PEAK_FMA)
+		lw_arg_buf(&launch, p->a);
+	if (p->kind == PEAK_TRIAD)
+		lw_arg_buf(&launch, p->b);
+	lw_arg_buf(&launch, p->to);
+	lw_arg_int(&launch, p->kind == PEAK_FMA ? p->rounds : (int)(p->floats / p->items) / p->width);
+	if (p->kind == PEAK_FMA)
+		lw_arg_float(&launch, 0.999f);
+	if (p->kind != PEAK_COPY)
+		lw_arg_float(&launch, 0.001f);
+	/* vectors want a CPU's work-group to be one item; scalars are the compiler's to put together */
+	lw_launch_1d(&launch, p->items, is_cpu(b) && p->width > 1 ? 1 : 0);
+	return lw_queue_launch(b->queue, &launch, NULL);
+}
+
+/* So many rounds that a run takes long enough. */
+static lw_status choose_rounds(bench *b, const bench_row *row, peak *p)
+{
+	double seconds;
+
+	for (p->rounds = 256; p->rounds < 1 << 24; p->rounds *= 2) {
+		LW_TRY(bench_try(b, row, &seconds));
+		if (seconds >= fma_seconds)
+			break;
+	}
+	return LW_OK;
+}
+
+static lw_status add_fma(bench *b, int width)
+{
+	const lw_device_info *info = lw_device_get_info(b->device);
+	bench_row *row;
+	peak *p;
+
+	LW_TRY(bench_memory(b, &p, sizeof *p));
+	*p = (peak){.kind = PEAK_FMA, .width = width};
+	p->items = is_cpu(b) && width > 1 ? 8 * (size_t)info->compute_units : 2048 * (size_t)info->compute_units;
+	LW_TRY(bench_buffer(b, &p->to, p->items * (size_t)width, 0));
+	LW_TRY(bench_add(b, &row));
+	row->run = run;
+	row->state = p;
+	LW_TRY(choose_rounds(b, row, p));
+	row->bench = "peak";
+	row->unit = "GFLOP/s";
+	row->peak = BENCH_FMA;
+	row->amount = row->peak_amount = 2e-9 * FMA_CHAINS * width * (double)p->items * p->rounds;
+	snprintf(row->shape, sizeof row->shape, "%zux%d", p->items, p->rounds);
+	snprintf(row->pass, sizeof row->pass, "fma");
+	snprintf(row->variant, sizeof row->variant, "float%d, %d chains", width, FMA_CHAINS);
+	return LW_OK;
+}
+
+static lw_status add_memory(bench *b, int kind, int width, const peak *buffers)
+{
+	bench_row *row;
+	peak *p;
+
+	LW_TRY(bench_memory(b, &p, sizeof *p));
+	*p = *buffers;
+	p->kind = kind;
+	p->width = width;
+	p->items = p->floats / (is_cpu(b) ? CPU_RUN_FLOATS : (size_t)width);
+	LW_TRY(bench_add(b, &row));
+	row->run = run;
+	row->state = p;
+	row->bench = "peak";
+	row->unit = "GB/s";
+	row->peak = BENCH_COPY;
+	row->amount = row->peak_amount = 1e-9 * sizeof(float) * (kind == PEAK_COPY ? 2 : 3) * (double)p->floats;
+	snprintf(row->shape, sizeof row->shape, "%zu", p->floats);
+	snprintf(row->pass, sizeof row->pass, kind == PEAK_COPY ? "copy" : "triad");
+	snprintf(row->variant, sizeof row->variant, "float%d", width);
+	return LW_OK;
+}
+
+static lw_status add_memory_rows(bench *b)
+{
+	const lw_device_info *info = lw_device_get_info(b->device);
+	peak buffers = {.floats = memory_floats};
+
+	while (buffers.floats * sizeof(float) > info->max_allocation / 2 && buffers.floats > CPU_RUN_FLOATS)
+		buffers.floats /= 2;
+	LW_TRY(bench_buffer(b, &buffers.a, buffers.floats, 1.0f));
+	LW_TRY(bench_buffer(b, &buffers.b, buffers.floats, 2.0f));
+	LW_TRY(bench_buffer(b, &buffers.to, buffers.floats, 0.0f));
+	for (size_t i = 0; i < LW_COUNT(widths); i++)
+		LW_TRY(add_memory(b, PEAK_COPY, widths[i], &buffers));
+	for (size_t i = 0; i < LW_COUNT(widths); i++)
+		LW_TRY(add_memory(b, PEAK_TRIAD, widths[i], &buffers));
+	return LW_OK;
+}
+
+lw_status bench_peak_rows(bench *b, bool all)
+{
+	double best[BENCH_PEAK_COUNT] = {0};
+	bench_row kept[BENCH_PEAK_COUNT];
+
+	for (size_t i = 0; i < LW_COUNT(widths); i++)
+		LW_TRY(add_fma(b, widths[i]));
+	LW_TRY(add_memory_rows(b));
+	for (size_t i = 0; i < b->row_count; i++) {
+		const bench_row *row = &b->rows[i];
+		double seconds;
+
+		if (((const peak *)row->state)->kind == PEAK_TRIAD)
+			continue;
+		LW_TRY(bench_try(b, row, &seconds));
+		if (row->peak_amount / seconds > best[row->peak]) {
+			best[row->peak] = row->peak_amount / seconds;
+			b->peak_rows[row->peak] = i;
+		}
+	}
+	if (all)
+		return LW_OK;
+	for (int k = 0; k < BENCH_PEAK_COUNT; k++)
+		kept[k] = b->rows[b->peak_rows[k]];
+	for (b->row_count = 0; b->row_count < BENCH_PEAK_COUNT; b->row_count++) {
+		b->rows[b->row_count] = kept[b->row_count];
+		b->peak_rows[b->row_count] = b->row_count;
+	}
+	return LW_OK;
+}

@@ -1,0 +1,206 @@
+/* Whole training steps on random images: by number of groups, by what is frozen, gradients once or once for each group. */
+#include "bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What all rows share: a net, its options, and a batch. */
+typedef struct work {
+	lw_recipe *recipe;
+	lw_net *net;
+	const char *name;
+	lw_optim_options optim;
+	lw_plan_options plan;
+	const lw_group_options *groups; /* the recipe's own; NULL: none */
+	size_t group_count;
+	float *images;
+	int32_t *labels;
+} work;
+
+typedef struct step {
+	const work *work;
+	lw_plan *plan;
+} step;
+
+static void destroy_work(void *state)
+{
+	work *w = state;
+
+	lw_net_destroy(&w->net);
+	lw_recipe_destroy(&w->recipe);
+}
+
+static void destroy_step(void *state)
+{
+	step *s = state;
+
+	lw_plan_destroy(&s->plan);
+}
+
+static lw_status run(bench *b, void *state)
+{
+	step *s = state;
+	lw_step_result result;
+
+	(void)b;
+	return lw_plan_step(s->plan, s->work->images, s->work->labels, &result);
+}
+
+static lw_status from_recipe(work *w, const char *path)
+{
+	LW_TRY(lw_recipe_read(&w->recipe, path, NULL, 0));
+	LW_TRY(lw_recipe_net(w->recipe, &w->net, NULL));
+	w->name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+	w->optim = *lw_recipe_optim(w->recipe);
+	w->plan = *lw_recipe_plan(w->recipe);
+	w->groups = lw_recipe_groups(w->recipe, &w->group_count);
+	return LW_OK;
+}
+
+static lw_status from_arch(work *w, const bench_request *r)
+{
+	lw_plan_defaults(&w->plan);
+	w->name = r->arch ? r->arch : "cifar6";
+	LW_TRY(lw_arch_create(&w->net, w->name, &w->plan.batch));
+	LW_TRY(lw_net_initialize(w->net, LW_INIT_TORCH, 1));
+	lw_optim_defaults(&w->optim);
+	w->optim.rule.momentum = 0.9;
+	w->optim.lr = 1e-3;
+	return LW_OK;
+}
+
+static lw_status make_batch(bench *b, work *w)
+{
+	int channels, height, width, classes = lw_net_classes(w->net);
+	size_t count;
+
+	lw_net_input(w->net, &channels, &height, &width);
+	count = (size_t)w->plan.batch * (size_t)channels * (size_t)height * (size_t)width;
+	LW_TRY(bench_memory(b, &w->images, count * sizeof *w->images));
+	LW_TRY(bench_memory(b, &w->labels, (size_t)w->plan.batch * sizeof *w->labels));
+	for (size_t i = 0; i < count; i++)
+		w->images[i] = lw_random_normal(1, 1, i);
+	for (int i = 0; i < w->plan.batch; i++)
+		w->labels[i] = (int32_t)(lw_random_bits(1, 2, (uint64_t)i) % (uint32_t)classes);
+	return LW_OK;
+}
+
+static lw_status make_work(bench *b, work **made)
+{
+	const bench_request *r = b->request;
+	work *w;
+
+	LW_TRY(bench_memory(b, &w, sizeof *w));
+	LW_TRY(bench_own(b, w, destroy_work));
+	LW_TRY(r->recipe ? from_recipe(w, r->recipe) : from_arch(w, r));
+	if (r->batch)
+		w->plan.batch = r->batch;
+	if (r->precision_given)
+		w->plan.precision = r->precision;
+	if (r->reproducible)
+		w->plan.reproducible = true;
+	*made = w;
+	return make_batch(b, w);
+}
+
+/* Names of the trainable parameters that the freeze pattern leaves; *names is the bench's. */
+static lw_status list_trained(bench *b, const lw_net *net, const char *freeze, const char ***names, size_t *count)
+{
+	*count = 0;
+	LW_TRY(bench_memory(b, names, lw_net_param_count(net) * sizeof **names));
+	for (size_t i = 0; i < lw_net_param_count(net); i++) {
+		lw_param_info info;
+
+		LW_TRY(lw_net_param_info(net, i, &info));
+		if (info.trainable && !(freeze && lw_glob_match(freeze, info.name)))
+			(*names)[(*count)++] = info.name;
+	}
+	return LW_OK;
+}
+
+/* groups groups over the trainable parameters, in the net's order, each with its own rate, after one that is frozen. */
+static lw_status make_groups(bench *b, const work *w, int groups, const char *const *freeze, lw_group_options **made, size_t *made_count)
+{
+	const char **names;
+	size_t count;
+	lw_group_options *options;
+	char (*titles)[16];
+
+	LW_TRY(list_trained(b, w->net, *freeze, &names, &count));
+	if ((size_t)groups > count)
+		return lw_fail(LW_E_ARGUMENT, "%s has %zu parameters to train, too few for %d groups", w->name, count, groups);
+	LW_TRY(bench_memory(b, &options, ((size_t)groups + 1) * sizeof *options));
+	LW_TRY(bench_memory(b, &titles, (size_t)groups * sizeof *titles));
+	*made = options;
+	if (*freeze) {
+		lw_group_defaults(options);
+		options->name = "frozen";
+		options->match = freeze;
+		options->match_count = 1;
+		options->freeze = true;
+		options++;
+	}
+	for (int g = 0; g < groups; g++, options++) {
+		size_t first = count * (size_t)g / (size_t)groups, end = count * ((size_t)g + 1) / (size_t)groups;
+
+		snprintf(titles[g], sizeof titles[g], "group%d", g + 1);
+		lw_group_defaults(options);
+		options->name = titles[g];
+		options->match = names + first;
+		options->match_count = end - first;
+		options->lr = 1e-3 / (g + 1);
+	}
+	*made_count = (size_t)(options - *made);
+	return LW_OK;
+}
+
+/* groups 0: the recipe's own, or one. */
+static lw_status add(bench *b, const work *w, int groups, const char *const *freeze, lw_gradients gradients)
+{
+	lw_plan_options options = w->plan;
+	lw_group_options *made = NULL;
+	const lw_group_options *used = w->groups;
+	size_t count = w->group_count;
+	lw_plan_info info;
+	bench_row *row;
+	step *s;
+
+	if (groups || *freeze || !used) {
+		LW_TRY(make_groups(b, w, groups ? groups : 1, freeze, &made, &count));
+		used = made;
+	}
+	options.gradients = gradients;
+	LW_TRY(bench_memory(b, &s, sizeof *s));
+	s->work = w;
+	LW_TRY(bench_own(b, s, destroy_step));
+	LW_TRY(lw_plan_create(&s->plan, w->net, &b->device, 1, &w->optim, used, count, &options));
+	LW_TRY(lw_plan_get_info(s->plan, &info));
+	LW_TRY(bench_add(b, &row));
+	row->run = run;
+	row->state = s;
+	row->unit = "images/s";
+	row->peak = BENCH_FMA;
+	row->amount = options.batch;
+	row->peak_amount = 1e-9 * (info.forward_flops + info.backward_flops);
+	snprintf(row->shape, sizeof row->shape, "%.40s, batch %d", w->name, options.batch);
+	snprintf(row->pass, sizeof row->pass, gradients == LW_GRADIENTS_ONCE ? "once" : "per_group");
+	snprintf(row->variant, sizeof row->variant, "%zu group%s%s%.48s", count - (*freeze != NULL), count - (*freeze != NULL) > 1 ? "s" : "",
+		 *freeze ? ", frozen " : "", *freeze ? *freeze : "");
+	return LW_OK;
+}
+
+lw_status bench_step_rows(bench *b)
+{
+	static const char *const nothing[] = {NULL};
+	const bench_request *r = b->request;
+	const char *const *freezes = r->freeze_count ? r->freezes : nothing;
+	work *w;
+
+	LW_TRY(make_work(b, &w));
+	for (int f = 0; f < lw_max_int(r->freeze_count, 1); f++)
+		for (int g = 0; g < lw_max_int(r->group_count, 1); g++)
+			for (int gradients = LW_GRADIENTS_ONCE; gradients <= LW_GRADIENTS_PER_GROUP; gradients++)
+				if (gradients == LW_GRADIENTS_ONCE ? r->once : r->per_group)
+					LW_TRY(add(b, w, r->group_count ? r->groups[g] : 0, freezes + f, (lw_gradients)gradients));
+	return LW_OK;
+}
