@@ -9,6 +9,15 @@ endforeach()
 add_test(NAME devices
   COMMAND ${on_runtime} all ${CMAKE_CURRENT_SOURCE_DIR}/devices $<TARGET_FILE:layerwise_command> ${runtimes})
 
+# Scripts that use the command as people do. 77: what they need is not installed.
+file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/cli/*.sh)
+list(FILTER scripts EXCLUDE REGEX "/recipe.sh$")
+foreach(script IN LISTS scripts)
+  cmake_path(GET script STEM name)
+  add_test(NAME cli/${name} COMMAND ${on_runtime} ${first_runtime} ${script} $<TARGET_FILE:layerwise_command>)
+  set_tests_properties(cli/${name} PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77 ENVIRONMENT "${test_environment}")
+endforeach()
+
 add_test(NAME rooms COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/rooms ${PROJECT_SOURCE_DIR})
 add_test(NAME headers_alone COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/headers ${PROJECT_SOURCE_DIR})
 add_test(NAME installed COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/install/run
