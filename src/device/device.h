@@ -103,6 +103,9 @@ lw_status lw_queue_launch(lw_queue *queue, const lw_launch *launch, lw_event **e
 /* How many launches this queue has enqueued since it was made. */
 uint64_t lw_queue_launches(const lw_queue *queue);
 
+/* On a simulated device, when all that is enqueued ends on its clock, which begins at 0; on others 0. */
+double lw_queue_simulated_seconds(const lw_queue *queue);
+
 /* C[M,N] = op(A)[M,K] * op(B)[K,N], row-major, by the vendor-tuned library (CLBlast); LW_E_UNSUPPORTED where it cannot. */
 lw_status lw_queue_gemm(lw_queue *queue, bool transpose_a, bool transpose_b, int m, int n, int k, lw_buf *a, int lda,
 			lw_buf *b, int ldb, lw_buf *c, int ldc);

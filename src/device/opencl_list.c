@@ -261,6 +261,19 @@ out:
 	return status;
 }
 
+/* Asked first, because a driver that cannot may lack the function altogether. */
+static bool divides_equally(cl_device_id id)
+{
+	cl_device_partition_property kinds[16] = {0};
+
+	if (clGetDeviceInfo(id, CL_DEVICE_PARTITION_PROPERTIES, sizeof kinds, kinds, NULL) != CL_SUCCESS)
+		return false;
+	for (size_t i = 0; i < LW_COUNT(kinds); i++)
+		if (kinds[i] == CL_DEVICE_PARTITION_EQUALLY)
+			return true;
+	return false;
+}
+
 /* One of the equal parts of a device; the others are let go. */
 static lw_status open_part(cl_device_id *id, unsigned parts, unsigned part)
 {
@@ -273,12 +286,11 @@ static lw_status open_part(cl_device_id *id, unsigned parts, unsigned part)
 
 	if (parts > units)
 		return lw_fail(LW_E_ARGUMENT, "the device has %u compute units and cannot be made %u devices", units, parts);
+	if (!divides_equally(*id))
+		return lw_fail(LW_E_UNSUPPORTED, "the driver cannot divide it into equal devices");
 	error = clCreateSubDevices(*id, properties, 0, NULL, &count);
 	if (error == CL_SUCCESS && count < parts)
 		error = CL_DEVICE_PARTITION_FAILED;
-	if (error == CL_INVALID_VALUE || error == CL_DEVICE_PARTITION_FAILED)
-		return lw_fail(LW_E_UNSUPPORTED, "clCreateSubDevices: %s: the driver cannot make %u equal devices of it",
-			       error_name(error), parts);
 	if (error != CL_SUCCESS)
 		return lw_opencl_fail(error, "clCreateSubDevices", "%u parts", parts);
 	LW_TRY(lw_alloc(&ids, count, sizeof *ids));

@@ -77,6 +77,8 @@ static unsigned reap(lw_queue *q)
 		released += release_event(event);
 		ended++;
 	}
+	if (!ended)
+		return 0;
 	q->pending_count -= ended;
 	memmove(q->pending, q->pending + ended, q->pending_count * sizeof q->pending[0]);
 	return released;

@@ -159,6 +159,13 @@ static lw_status command(lw_queue *queue, const char *what, double flops, double
 	return LW_OK;
 }
 
+double lw_queue_simulated_seconds(const lw_queue *queue)
+{
+	const sim_queue *own = queue->handle;
+
+	return queue->device->info.type == LW_DEVICE_SIMULATED ? own->time : 0;
+}
+
 static lw_status sim_write(lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes, const void *data, void **event)
 {
 	LW_TRY(command(queue, "write", 0, (double)bytes, 0, event));
