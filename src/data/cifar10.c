@@ -8,7 +8,8 @@ static lw_status take_record(lw_reader *reader, const char *path, size_t sample,
 	uint8_t *pixels;
 
 	if (record[0] >= CLASSES)
-		return lw_fail(LW_E_FORMAT, "%s: sample %zu has label %d, expected 0 to %d", path, sample, record[0], CLASSES - 1);
+		return lw_fail(LW_E_FORMAT, "%s: sample %zu has label %d, expected 0 to %d", path, sample, record[0],
+			       CLASSES - 1);
 	LW_TRY(lw_reader_place(reader, path, sample, record[0], &pixels));
 	for (int i = 0; pixels && i < PLANE; i++)
 		for (int channel = 0; channel < CHANNELS; channel++)
@@ -28,8 +29,8 @@ static lw_status read_batch(lw_reader *reader, const char *path)
 		LW_GO(lw_source_read(source, record, RECORD, &got));
 		if (got < RECORD) {
 			if (got > 0 || sample == 0)
-				status = lw_fail(LW_E_FORMAT, "%s: truncated: record %zu has %zu bytes, expected %d", path,
-						 sample, got, RECORD);
+				status = lw_fail(LW_E_FORMAT, "%s: truncated: record %zu has %zu bytes, expected %d",
+						 path, sample, got, RECORD);
 			goto out;
 		}
 		LW_GO(take_record(reader, path, sample, record));

@@ -23,7 +23,7 @@ typedef struct lw_reader {
 	bool *seen; /* for each of options->classes: a sample of it, or its folder, was there */
 } lw_reader;
 
-/* The label that a class of the files has in the set; -1 where options->classes leaves it out. Marks the class as seen. */
+/* The label that a class of the files has in the set; -1 where options->classes leaves it out. Marks it as seen. */
 int lw_reader_label(lw_reader *reader, int label);
 /*
  * The place for the pixels of the next sample, which has this label in its file; NULL where it is left out.
@@ -31,7 +31,8 @@ int lw_reader_label(lw_reader *reader, int label);
  */
 lw_status lw_reader_place(lw_reader *reader, const char *path, size_t sample, int label, uint8_t **pixels);
 /* LW_E_FORMAT where a file's images are not what the network expects. */
-lw_status lw_reader_check_shape(const lw_reader *reader, const char *path, size_t channels, size_t height, size_t width);
+lw_status lw_reader_check_shape(const lw_reader *reader, const char *path, size_t channels, size_t height,
+				size_t width);
 
 /* The formats: they read all files of reader->options. */
 lw_status lw_read_idx(lw_reader *reader);

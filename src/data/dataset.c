@@ -10,15 +10,12 @@ static const struct format {
 	const char *paths; /* what the paths are, for the error */
 	lw_status (*read)(lw_reader *reader);
 } formats[] = {
-	{ "idx", 2, 2, "an images file and a labels file", lw_read_idx },
-	{ "cifar10", 1, SIZE_MAX, "one or more batch files", lw_read_cifar10 },
-	{ "images", 1, 1, "one folder with a folder for each class", lw_read_images },
+	{"idx", 2, 2, "an images file and a labels file", lw_read_idx},
+	{"cifar10", 1, SIZE_MAX, "one or more batch files", lw_read_cifar10},
+	{"images", 1, 1, "one folder with a folder for each class", lw_read_images},
 };
 
-void lw_dataset_defaults(lw_dataset_options *options)
-{
-	*options = (lw_dataset_options){ .format = "idx" };
-}
+void lw_dataset_defaults(lw_dataset_options *options) { *options = (lw_dataset_options){.format = "idx"}; }
 
 static lw_status find_format(const struct format **found, const lw_dataset_options *options)
 {
@@ -40,15 +37,16 @@ static lw_status find_format(const struct format **found, const lw_dataset_optio
 	}
 	const char *nearest = lw_nearest(options->format, names, LW_COUNT(names));
 
-	return lw_fail(LW_E_ARGUMENT, "unknown data format '%s', expected idx, cifar10 or images%s%s%s", options->format,
-		       nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+	return lw_fail(LW_E_ARGUMENT, "unknown data format '%s', expected idx, cifar10 or images%s%s%s",
+		       options->format, nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
 }
 
 static lw_status check_classes(const lw_dataset_options *options)
 {
 	for (size_t i = 0; i < options->class_count; i++) {
 		if (options->classes[i] < 0)
-			return lw_fail(LW_E_ARGUMENT, "data classes: %d is not a class, expected 0 or more", options->classes[i]);
+			return lw_fail(LW_E_ARGUMENT, "data classes: %d is not a class, expected 0 or more",
+				       options->classes[i]);
 		for (size_t k = 0; k < i; k++)
 			if (options->classes[k] == options->classes[i])
 				return lw_fail(LW_E_ARGUMENT, "data classes: %d is given twice", options->classes[i]);
@@ -61,24 +59,29 @@ static lw_status check_classes(const lw_dataset_options *options)
 
 static lw_status check_options(const lw_dataset_options *options)
 {
-	if (options->channels < 1 || options->channels > LW_DATA_MAX_CHANNELS || options->height < 1 || options->width < 1)
-		return lw_fail(LW_E_ARGUMENT, "data: images of %dx%dx%d (C, H, W), expected 1 to %d channels and sizes above 0",
+	if (options->channels < 1 || options->channels > LW_DATA_MAX_CHANNELS || options->height < 1 ||
+	    options->width < 1)
+		return lw_fail(LW_E_ARGUMENT,
+			       "data: images of %dx%dx%d (C, H, W), expected 1 to %d channels and sizes above 0",
 			       options->channels, options->height, options->width, LW_DATA_MAX_CHANNELS);
 	for (size_t i = 0; i < options->path_count; i++)
 		if (!options->paths[i])
 			return lw_fail(LW_E_ARGUMENT, "data: path %zu is missing", i);
 	LW_TRY(check_classes(options));
 	if (options->mean_count != 0 && options->mean_count != 1 && options->mean_count != options->channels)
-		return lw_fail(LW_E_ARGUMENT, "data normalize: %d means, expected 1 or %d", options->mean_count, options->channels);
-	if (options->std_count != 0 && options->std_count != 1 && options->std_count != options->channels)
-		return lw_fail(LW_E_ARGUMENT, "data normalize: %d standard deviations, expected 1 or %d", options->std_count,
+		return lw_fail(LW_E_ARGUMENT, "data normalize: %d means, expected 1 or %d", options->mean_count,
 			       options->channels);
+	if (options->std_count != 0 && options->std_count != 1 && options->std_count != options->channels)
+		return lw_fail(LW_E_ARGUMENT, "data normalize: %d standard deviations, expected 1 or %d",
+			       options->std_count, options->channels);
 	for (int i = 0; i < options->mean_count; i++)
 		if (!isfinite(options->mean[i]))
-			return lw_fail(LW_E_ARGUMENT, "data normalize: mean %g, expected a finite number", options->mean[i]);
+			return lw_fail(LW_E_ARGUMENT, "data normalize: mean %g, expected a finite number",
+				       options->mean[i]);
 	for (int i = 0; i < options->std_count; i++)
 		if (!isfinite(options->std[i]) || options->std[i] <= 0)
-			return lw_fail(LW_E_ARGUMENT, "data normalize: standard deviation %g, expected a number above 0",
+			return lw_fail(LW_E_ARGUMENT,
+				       "data normalize: standard deviation %g, expected a number above 0",
 				       options->std[i]);
 	return LW_OK;
 }
@@ -123,7 +126,8 @@ lw_status lw_reader_place(lw_reader *reader, const char *path, size_t sample, in
 
 	*pixels = NULL;
 	if (options->net_classes > 0 && relabelled >= options->net_classes)
-		return lw_fail(LW_E_FORMAT, "%s: sample %zu has label %d, expected 0 to %d as the network has %d outputs", path,
+		return lw_fail(LW_E_FORMAT,
+			       "%s: sample %zu has label %d, expected 0 to %d as the network has %d outputs", path,
 			       sample, label, options->net_classes - 1, options->net_classes);
 	if (relabelled < 0 || (options->limit > 0 && dataset->count >= options->limit))
 		return LW_OK;
@@ -142,10 +146,11 @@ lw_status lw_reader_check_shape(const lw_reader *reader, const char *path, size_
 {
 	const lw_dataset *dataset = reader->dataset;
 
-	if (channels == (size_t)dataset->channels && height == (size_t)dataset->height && width == (size_t)dataset->width)
+	if (channels == (size_t)dataset->channels && height == (size_t)dataset->height &&
+	    width == (size_t)dataset->width)
 		return LW_OK;
-	return lw_fail(LW_E_FORMAT, "%s: its images are %zux%zux%zu (C, H, W), but the network expects %dx%dx%d", path, channels,
-		       height, width, dataset->channels, dataset->height, dataset->width);
+	return lw_fail(LW_E_FORMAT, "%s: its images are %zux%zux%zu (C, H, W), but the network expects %dx%dx%d", path,
+		       channels, height, width, dataset->channels, dataset->height, dataset->width);
 }
 
 /* What only the whole of the files can tell. */
@@ -177,7 +182,7 @@ static void trim(lw_dataset *dataset)
 lw_status lw_dataset_open(lw_dataset **dataset, const lw_dataset_options *options)
 {
 	const struct format *format = NULL;
-	lw_reader reader = { .options = options };
+	lw_reader reader = {.options = options};
 	lw_dataset *fresh = NULL;
 	lw_status status;
 
@@ -217,15 +222,9 @@ void lw_dataset_close(lw_dataset **dataset)
 	*dataset = NULL;
 }
 
-size_t lw_dataset_count(const lw_dataset *dataset)
-{
-	return dataset->count;
-}
+size_t lw_dataset_count(const lw_dataset *dataset) { return dataset->count; }
 
-int lw_dataset_classes(const lw_dataset *dataset)
-{
-	return dataset->classes;
-}
+int lw_dataset_classes(const lw_dataset *dataset) { return dataset->classes; }
 
 void lw_dataset_shape(const lw_dataset *dataset, int *channels, int *height, int *width)
 {

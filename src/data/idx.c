@@ -17,8 +17,8 @@ static lw_status read_header(lw_source *source, const char *path, uint32_t magic
 
 	LW_TRY(lw_source_read_all(source, bytes, 4, "the magic number"));
 	if (big_endian(bytes) != magic)
-		return lw_fail(LW_E_FORMAT, "%s: wrong magic number 0x%08x, expected 0x%08x (IDX %s)", path, big_endian(bytes),
-			       magic, magic == MAGIC_IMAGES ? "images" : "labels");
+		return lw_fail(LW_E_FORMAT, "%s: wrong magic number 0x%08x, expected 0x%08x (IDX %s)", path,
+			       big_endian(bytes), magic, magic == MAGIC_IMAGES ? "images" : "labels");
 	LW_TRY(lw_source_read_all(source, bytes, 4 * (size_t)rank, "the header"));
 	for (int i = 0; i < rank; i++)
 		sizes[i] = big_endian(bytes + 4 * i);
@@ -47,13 +47,15 @@ out:
 	return status;
 }
 
-static lw_status read_images(lw_reader *reader, lw_source *source, const uint8_t *labels, uint32_t count, uint8_t *unwanted)
+static lw_status read_images(lw_reader *reader, lw_source *source, const uint8_t *labels, uint32_t count,
+			     uint8_t *unwanted)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		uint8_t *pixels;
 
 		LW_TRY(lw_reader_place(reader, reader->options->paths[1], i, labels[i], &pixels));
-		LW_TRY(lw_source_read_all(source, pixels ? pixels : unwanted, reader->dataset->image_bytes, "an image"));
+		LW_TRY(lw_source_read_all(source, pixels ? pixels : unwanted, reader->dataset->image_bytes,
+					  "an image"));
 	}
 	return lw_source_expect_end(source);
 }
@@ -71,8 +73,8 @@ lw_status lw_read_idx(lw_reader *reader)
 	LW_GO(lw_reader_check_shape(reader, images_path, 1, sizes[1], sizes[2]));
 	LW_GO(read_labels(labels_path, &labels, &label_count));
 	if (sizes[0] != label_count) {
-		status = lw_fail(LW_E_FORMAT, "%s holds %u images, but %s holds %u labels", images_path, sizes[0], labels_path,
-				 label_count);
+		status = lw_fail(LW_E_FORMAT, "%s holds %u images, but %s holds %u labels", images_path, sizes[0],
+				 labels_path, label_count);
 		goto out;
 	}
 	LW_GO(lw_alloc(&unwanted, reader->dataset->image_bytes, 1));

@@ -1,4 +1,4 @@
-/* A folder with a folder of PNG and JPEG files for each class; names are sorted by their bytes, classes numbered from 0. */
+/* A folder with a folder of PNG and JPEG files for each class; names are sorted by bytes, classes numbered from 0. */
 #include "data/data.h"
 #include <dirent.h>
 #include <errno.h>
@@ -17,13 +17,10 @@ static void free_names(struct names *names)
 	for (size_t i = 0; i < names->count; i++)
 		free(names->list[i]);
 	free(names->list);
-	*names = (struct names){ 0 };
+	*names = (struct names){0};
 }
 
-static int compare_names(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
+static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 static bool is_folder(const char *path)
 {
@@ -34,7 +31,7 @@ static bool is_folder(const char *path)
 
 static bool is_picture(const char *path)
 {
-	static const char *const endings[] = { ".png", ".jpg", ".jpeg" };
+	static const char *const endings[] = {".png", ".jpg", ".jpeg"};
 	const char *dot = strrchr(path, '.');
 
 	for (size_t i = 0; dot && i < LW_COUNT(endings); i++)
@@ -114,7 +111,8 @@ static void resize_line(const uint8_t *in, size_t in_step, int from, uint8_t *ou
 }
 
 /* Lines across first, then down. */
-static lw_status resize(uint8_t *out, int out_height, int out_width, const uint8_t *in, int in_height, int in_width, int channels)
+static lw_status resize(uint8_t *out, int out_height, int out_width, const uint8_t *in, int in_height, int in_width,
+			int channels)
 {
 	size_t depth = (size_t)channels, in_row = (size_t)in_width * depth, out_row = (size_t)out_width * depth;
 	uint8_t *narrow = NULL;
@@ -122,7 +120,8 @@ static lw_status resize(uint8_t *out, int out_height, int out_width, const uint8
 	LW_TRY(lw_alloc(&narrow, (size_t)in_height, out_row));
 	for (size_t y = 0; y < (size_t)in_height; y++)
 		for (size_t channel = 0; channel < depth; channel++)
-			resize_line(in + y * in_row + channel, depth, in_width, narrow + y * out_row + channel, depth, out_width);
+			resize_line(in + y * in_row + channel, depth, in_width, narrow + y * out_row + channel, depth,
+				    out_width);
 	for (size_t x = 0; x < out_row; x++)
 		resize_line(narrow + x, out_row, in_height, out + x, out_row, out_height);
 	free(narrow);
@@ -131,7 +130,7 @@ static lw_status resize(uint8_t *out, int out_height, int out_width, const uint8
 
 static lw_status read_picture(const lw_dataset *dataset, const char *path, uint8_t *pixels)
 {
-	lw_picture picture = { 0 };
+	lw_picture picture = {0};
 	void *data = NULL;
 	size_t size;
 	lw_status status;
@@ -140,7 +139,8 @@ static lw_status read_picture(const lw_dataset *dataset, const char *path, uint8
 	LW_GO(lw_picture_decode(&picture, path, data, size));
 	if (dataset->channels == 1)
 		make_grey(&picture);
-	status = resize(pixels, dataset->height, dataset->width, picture.rgb, picture.height, picture.width, dataset->channels);
+	status = resize(pixels, dataset->height, dataset->width, picture.rgb, picture.height, picture.width,
+			dataset->channels);
 out:
 	free(data);
 	free(picture.rgb);
@@ -149,7 +149,7 @@ out:
 
 static lw_status read_class(lw_reader *reader, const char *folder, int label)
 {
-	struct names files = { 0 };
+	struct names files = {0};
 	lw_status status;
 
 	LW_GO(list_folder(&files, folder, is_picture));
@@ -172,11 +172,12 @@ out:
 lw_status lw_read_images(lw_reader *reader)
 {
 	const char *root = reader->options->paths[0];
-	struct names folders = { 0 };
+	struct names folders = {0};
 	lw_status status;
 
 	if (reader->dataset->channels != 1 && reader->dataset->channels != 3)
-		return lw_fail(LW_E_ARGUMENT, "data format images: the network expects %d channels, but pictures give 1 or 3",
+		return lw_fail(LW_E_ARGUMENT,
+			       "data format images: the network expects %d channels, but pictures give 1 or 3",
 			       reader->dataset->channels);
 	LW_GO(list_folder(&folders, root, is_folder));
 	if (folders.count == 0) {

@@ -65,7 +65,8 @@ static void assemble(lw_loader *loader, uint64_t number, struct slot *slot)
 
 	make_order(loader, number / loader->per_epoch);
 	for (size_t i = 0; i < loader->batch; i++)
-		lw_dataset_fill(dataset, loader->order[begin + i], slot->images + i * dataset->image_bytes, slot->labels + i);
+		lw_dataset_fill(dataset, loader->order[begin + i], slot->images + i * dataset->image_bytes,
+				slot->labels + i);
 }
 
 static void *run(void *argument)
@@ -74,7 +75,7 @@ static void *run(void *argument)
 
 	pthread_mutex_lock(&loader->mutex);
 	for (;;) {
-		/* Batch n takes the slot of batch n - SLOTS, which must not be one of the last HELD that were asked for. */
+		/* Batch n takes the slot of batch n - SLOTS, which must not be one of the last HELD asked for. */
 		while (!loader->stop && loader->assembled >= SLOTS && loader->assembled >= loader->asked + SLOTS - HELD)
 			pthread_cond_wait(&loader->changed, &loader->mutex);
 		if (loader->stop)
@@ -107,7 +108,8 @@ static lw_status start(lw_loader *loader)
 	return LW_OK;
 }
 
-lw_status lw_loader_create(lw_loader **loader, const lw_dataset *dataset, int batch, bool shuffle, uint32_t seed, uint64_t first)
+lw_status lw_loader_create(lw_loader **loader, const lw_dataset *dataset, int batch, bool shuffle, uint32_t seed,
+			   uint64_t first)
 {
 	lw_loader *fresh = NULL;
 	size_t floats;
@@ -117,9 +119,11 @@ lw_status lw_loader_create(lw_loader **loader, const lw_dataset *dataset, int ba
 	if (batch < 1)
 		return lw_fail(LW_E_ARGUMENT, "a batch of %d images, expected at least 1", batch);
 	if (dataset->count < (size_t)batch)
-		return lw_fail(LW_E_ARGUMENT, "the set has %zu samples, fewer than a batch of %d", dataset->count, batch);
+		return lw_fail(LW_E_ARGUMENT, "the set has %zu samples, fewer than a batch of %d", dataset->count,
+			       batch);
 	if (dataset->count > UINT32_MAX)
-		return lw_fail(LW_E_ARGUMENT, "the set has %zu samples, expected at most %u", dataset->count, UINT32_MAX);
+		return lw_fail(LW_E_ARGUMENT, "the set has %zu samples, expected at most %u", dataset->count,
+			       UINT32_MAX);
 	if (!lw_mul_size((size_t)batch, dataset->image_bytes, &floats))
 		return lw_fail(LW_E_MEMORY, "a batch of %d images is too large", batch);
 	LW_TRY(lw_alloc(&fresh, 1, sizeof(*fresh)));
@@ -168,10 +172,7 @@ void lw_loader_destroy(lw_loader **loader)
 	*loader = NULL;
 }
 
-uint64_t lw_loader_batches_per_epoch(const lw_loader *loader)
-{
-	return loader->per_epoch;
-}
+uint64_t lw_loader_batches_per_epoch(const lw_loader *loader) { return loader->per_epoch; }
 
 lw_status lw_loader_next(lw_loader *loader, const float **images, const int32_t **labels)
 {

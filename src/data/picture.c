@@ -1,4 +1,4 @@
-/* PNG and JPEG pictures to RGB, by libpng and libjpeg. Their errors come back as a status: both libraries would end the process. */
+/* PNG and JPEG pictures to RGB. Errors come back as a status: left alone, libpng and libjpeg would end the process. */
 #include "data/data.h"
 #include <jpeglib.h>
 #include <jerror.h>
@@ -23,8 +23,8 @@ struct decoder {
 static lw_status make_picture(struct decoder *decoder, size_t width, size_t height)
 {
 	if (width == 0 || height == 0 || width > max_pixels / height)
-		return lw_fail(LW_E_FORMAT, "%s: a picture of %zux%zu, expected 1 to %zu pixels", decoder->path, width, height,
-			       max_pixels);
+		return lw_fail(LW_E_FORMAT, "%s: a picture of %zux%zu, expected 1 to %zu pixels", decoder->path, width,
+			       height, max_pixels);
 	decoder->picture->width = (int)width;
 	decoder->picture->height = (int)height;
 	return lw_alloc(&decoder->picture->rgb, width * height, 3);
@@ -103,7 +103,7 @@ static void jpeg_failed(j_common_ptr common)
 	longjmp(decoder->jpeg_back, 1);
 }
 
-/* Level -1 is a warning, of data that libjpeg mends. It would also make up what a truncated file lacks; here that is an error. */
+/* Level -1 warns of data that libjpeg mends. It would also make up what a truncated file lacks: here an error. */
 static void jpeg_said(j_common_ptr common, int level)
 {
 	struct decoder *decoder = common->client_data;
@@ -155,7 +155,7 @@ static lw_status read_jpeg(struct decoder *decoder, struct jpeg_decompress_struc
 
 static lw_status decode_jpeg(struct decoder *decoder)
 {
-	struct jpeg_decompress_struct jpeg = { 0 };
+	struct jpeg_decompress_struct jpeg = {0};
 	uint8_t *row = NULL;
 	lw_status status;
 
@@ -171,11 +171,11 @@ static lw_status decode_jpeg(struct decoder *decoder)
 
 lw_status lw_picture_decode(lw_picture *picture, const char *path, const void *data, size_t size)
 {
-	static const uint8_t png[] = { 0x89, 'P', 'N', 'G' }, jpeg[] = { 0xff, 0xd8, 0xff };
-	struct decoder decoder = { .path = path, .data = data, .size = size, .picture = picture };
+	static const uint8_t png[] = {0x89, 'P', 'N', 'G'}, jpeg[] = {0xff, 0xd8, 0xff};
+	struct decoder decoder = {.path = path, .data = data, .size = size, .picture = picture};
 	lw_status status;
 
-	*picture = (lw_picture){ 0 };
+	*picture = (lw_picture){0};
 	if (size >= sizeof(png) && memcmp(data, png, sizeof(png)) == 0)
 		status = decode_png(&decoder);
 	else if (size >= sizeof(jpeg) && memcmp(data, jpeg, sizeof(jpeg)) == 0)
@@ -184,7 +184,7 @@ lw_status lw_picture_decode(lw_picture *picture, const char *path, const void *d
 		status = lw_fail(LW_E_FORMAT, "%s: neither a PNG nor a JPEG file, by its first bytes", path);
 	if (status != LW_OK) {
 		free(picture->rgb);
-		*picture = (lw_picture){ 0 };
+		*picture = (lw_picture){0};
 	}
 	return status;
 }

@@ -22,8 +22,8 @@ lw_status lw_source_open(lw_source **source, const char *path)
 	errno = 0;
 	fresh->file = gzopen(path, "rbe");
 	if (!fresh->file) {
-		status = errno ? lw_fail(LW_E_IO, "%s: cannot open: %s", path, strerror(errno)) :
-				 lw_fail(LW_E_MEMORY, "%s: out of memory", path);
+		status = errno ? lw_fail(LW_E_IO, "%s: cannot open: %s", path, strerror(errno))
+			       : lw_fail(LW_E_MEMORY, "%s: out of memory", path);
 		goto out;
 	}
 	gzbuffer(fresh->file, 1 << 17);
@@ -60,8 +60,8 @@ static lw_status check_error(lw_source *source)
 	case Z_MEM_ERROR:
 		return lw_fail(LW_E_MEMORY, "%s: out of memory", source->path);
 	case Z_BUF_ERROR:
-		return lw_fail(LW_E_FORMAT, "%s: truncated: the gzip archive ends after %zu bytes unpacked", source->path,
-			       source->position);
+		return lw_fail(LW_E_FORMAT, "%s: truncated: the gzip archive ends after %zu bytes unpacked",
+			       source->path, source->position);
 	default:
 		return lw_fail(LW_E_FORMAT, "%s: damaged gzip archive: %s", source->path, text);
 	}
@@ -100,7 +100,7 @@ lw_status lw_source_expect_end(lw_source *source)
 
 	LW_TRY(lw_source_read(source, &byte, 1, &got));
 	if (got > 0)
-		return lw_fail(LW_E_FORMAT, "%s: trailing bytes: the data ends at byte %zu, but the file goes on", source->path,
-			       end);
+		return lw_fail(LW_E_FORMAT, "%s: trailing bytes: the data ends at byte %zu, but the file goes on",
+			       source->path, end);
 	return LW_OK;
 }

@@ -2,20 +2,11 @@
 #include "model/model.h"
 #include <string.h>
 
-static uint16_t get16(const uint8_t *bytes)
-{
-	return (uint16_t)(bytes[0] | bytes[1] << 8);
-}
+static uint16_t get16(const uint8_t *bytes) { return (uint16_t)(bytes[0] | bytes[1] << 8); }
 
-static uint32_t get32(const uint8_t *bytes)
-{
-	return get16(bytes) | (uint32_t)get16(bytes + 2) << 16;
-}
+static uint32_t get32(const uint8_t *bytes) { return get16(bytes) | (uint32_t)get16(bytes + 2) << 16; }
 
-static uint64_t get64(const uint8_t *bytes)
-{
-	return get32(bytes) | (uint64_t)get32(bytes + 4) << 32;
-}
+static uint64_t get64(const uint8_t *bytes) { return get32(bytes) | (uint64_t)get32(bytes + 4) << 32; }
 
 /* Bits are moved, not values: a NaN keeps its payload. */
 static void from_f32(float *values, const uint8_t *bytes, size_t count)
@@ -87,10 +78,10 @@ void lw_floats_to_bytes(uint8_t *bytes, const float *values, size_t count)
 const lw_dtype *lw_dtype_find(const char *name)
 {
 	static const lw_dtype types[] = {
-		{ "F32", 4, from_f32 }, { "F16", 2, from_f16 }, { "BF16", 2, from_bf16 }, { "F64", 8, from_f64 },
-		{ "I64", 8, NULL },     { "I32", 4, NULL },     { "I16", 2, NULL },       { "I8", 1, NULL },
-		{ "U64", 8, NULL },     { "U32", 4, NULL },     { "U16", 2, NULL },       { "U8", 1, NULL },
-		{ "BOOL", 1, NULL },
+		{"F32", 4, from_f32}, {"F16", 2, from_f16}, {"BF16", 2, from_bf16}, {"F64", 8, from_f64},
+		{"I64", 8, NULL},     {"I32", 4, NULL},	    {"I16", 2, NULL},	    {"I8", 1, NULL},
+		{"U64", 8, NULL},     {"U32", 4, NULL},	    {"U16", 2, NULL},	    {"U8", 1, NULL},
+		{"BOOL", 1, NULL},
 	};
 
 	for (size_t i = 0; i < LW_COUNT(types); i++)

@@ -7,7 +7,7 @@
 struct load {
 	lw_net *net;
 	size_t param_count, loaded_count;
-	bool *loaded;      /* for each parameter of the net */
+	bool *loaded;	   /* for each parameter of the net */
 	json_t *left_over; /* a set of names, in order */
 };
 
@@ -21,7 +21,7 @@ void lw_load_report_clear(lw_load_report *report)
 		free(report->left_over[i]);
 	free(report->fresh);
 	free(report->left_over);
-	*report = (lw_load_report){ 0 };
+	*report = (lw_load_report){0};
 }
 
 static bool same_shape(const lw_param_info *param, const lw_tensor *tensor)
@@ -103,7 +103,8 @@ static lw_status fill_report(const struct load *load, lw_load_report *report)
 		LW_TRY(lw_copy_string(&report->fresh[report->fresh_count], param.name));
 		report->fresh_count++;
 	}
-	json_object_foreach(load->left_over, name, value) {
+	json_object_foreach(load->left_over, name, value)
+	{
 		LW_TRY(lw_copy_string(&report->left_over[report->left_over_count], name));
 		report->left_over_count++;
 	}
@@ -113,7 +114,7 @@ static lw_status fill_report(const struct load *load, lw_load_report *report)
 static lw_status nothing_matched(const struct load *load, const char *path)
 {
 	void *first = json_object_iter(load->left_over);
-	lw_param_info param = { .name = "" };
+	lw_param_info param = {.name = ""};
 
 	if (load->param_count > 0)
 		LW_TRY(lw_net_param_info(load->net, 0, &param));
@@ -125,11 +126,11 @@ static lw_status nothing_matched(const struct load *load, const char *path)
 
 lw_status lw_model_load(lw_net *net, const char *const *paths, size_t count, lw_load_report *report)
 {
-	struct load load = { .net = net, .param_count = lw_net_param_count(net) };
+	struct load load = {.net = net, .param_count = lw_net_param_count(net)};
 	lw_status status;
 
 	if (report)
-		*report = (lw_load_report){ 0 };
+		*report = (lw_load_report){0};
 	if (count == 0)
 		return lw_fail(LW_E_ARGUMENT, "no file to load parameters from");
 	load.left_over = json_object();

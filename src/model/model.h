@@ -18,7 +18,7 @@ typedef struct lw_tensor {
 struct lw_tensors {
 	lw_tensor *list;
 	size_t count, capacity;
-	json_t *index;    /* name -> position in list */
+	json_t *index;	  /* name -> position in list */
 	json_t *metadata; /* key -> string */
 };
 

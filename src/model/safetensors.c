@@ -1,6 +1,6 @@
 /*
- * The safetensors format: the header's length (8 bytes, little-endian), the header (a JSON object: name -> dtype, shape,
- * data_offsets), the tensors' bytes without holes or overlaps. A file is read as if an enemy had written it.
+ * The safetensors format: the header's length (8 bytes, little-endian), the header (a JSON object: name -> dtype,
+ * shape, data_offsets), the tensors' bytes without holes or overlaps. A file is read as if an enemy had written it.
  */
 #include "model/model.h"
 #include <stdlib.h>
@@ -27,7 +27,8 @@ struct file {
 	size_t count;
 };
 
-#define FAIL_AT(entry, format, ...) lw_fail(LW_E_FORMAT, "%s: tensor '%s': " format, file->path, (entry)->name, __VA_ARGS__)
+#define FAIL_AT(entry, format, ...)                                                                                    \
+	lw_fail(LW_E_FORMAT, "%s: tensor '%s': " format, file->path, (entry)->name, __VA_ARGS__)
 
 static lw_status parse_header(struct file *file, const uint8_t *bytes, size_t size)
 {
@@ -45,13 +46,14 @@ static lw_status parse_header(struct file *file, const uint8_t *bytes, size_t si
 		return lw_fail(LW_E_FORMAT, "%s: truncated: a header of %llu bytes, but only %zu follow", file->path,
 			       (unsigned long long)length, size - LENGTH_BYTES);
 	if (length == 0 || bytes[LENGTH_BYTES] != '{')
-		return lw_fail(LW_E_FORMAT, "%s: the header does not begin with '{': not a safetensors file", file->path);
+		return lw_fail(LW_E_FORMAT, "%s: the header does not begin with '{': not a safetensors file",
+			       file->path);
 	file->header = json_loadb((const char *)bytes + LENGTH_BYTES, (size_t)length, JSON_REJECT_DUPLICATES, &error);
 	if (!file->header && json_error_code(&error) == json_error_out_of_memory)
 		return lw_fail(LW_E_MEMORY, "%s: out of memory for the header", file->path);
 	if (!file->header)
-		return lw_fail(LW_E_FORMAT, "%s: the header is not JSON as it should be: %s (at byte %d of it)", file->path,
-			       error.text, error.position);
+		return lw_fail(LW_E_FORMAT, "%s: the header is not JSON as it should be: %s (at byte %d of it)",
+			       file->path, error.text, error.position);
 	file->data = bytes + LENGTH_BYTES + length;
 	file->size = size - LENGTH_BYTES - (size_t)length;
 	return LW_OK;
@@ -74,11 +76,13 @@ static lw_status parse_shape(const struct file *file, struct entry *entry, const
 			return FAIL_AT(entry, "dimension %zu of its shape is not a whole number from 0", i);
 		entry->dims[i] = json_integer_value(dim);
 	}
-	if (!lw_shape_count(entry->dims, entry->rank, &entry->count) || !lw_mul_size(entry->count, entry->dtype->size, &bytes))
+	if (!lw_shape_count(entry->dims, entry->rank, &entry->count) ||
+	    !lw_mul_size(entry->count, entry->dtype->size, &bytes))
 		return FAIL_AT(entry, "the shape %s is too large", lw_shape_text(text, entry->dims, entry->rank));
 	if (entry->end - entry->begin != bytes)
-		return FAIL_AT(entry, "data_offsets give %zu bytes, but the shape %s in %s needs %zu", entry->end - entry->begin,
-			       lw_shape_text(text, entry->dims, entry->rank), entry->dtype->name, bytes);
+		return FAIL_AT(entry, "data_offsets give %zu bytes, but the shape %s in %s needs %zu",
+			       entry->end - entry->begin, lw_shape_text(text, entry->dims, entry->rank),
+			       entry->dtype->name, bytes);
 	return LW_OK;
 }
 
@@ -108,7 +112,8 @@ static lw_status parse_entry(const struct file *file, struct entry *entry, const
 		return FAIL_AT(entry, "%s", "no dtype, expected a name such as F32");
 	entry->dtype = lw_dtype_find(dtype);
 	if (!entry->dtype)
-		return FAIL_AT(entry, "unknown dtype '%.40s', expected F32, F16, BF16, F64, an integer type or BOOL", dtype);
+		return FAIL_AT(entry, "unknown dtype '%.40s', expected F32, F16, BF16, F64, an integer type or BOOL",
+			       dtype);
 	LW_TRY(parse_offsets(file, entry, json_object_get(value, "data_offsets")));
 	return parse_shape(file, entry, json_object_get(value, "shape"));
 }
@@ -120,9 +125,8 @@ static lw_status parse_metadata(const struct file *file, lw_tensors *tensors, js
 
 	if (!json_is_object(metadata))
 		return lw_fail(LW_E_FORMAT, "%s: __metadata__ is not an object", file->path);
-	json_object_foreach(metadata, key, value)
-		if (!json_is_string(value))
-			return lw_fail(LW_E_FORMAT, "%s: __metadata__: '%s' is not a string", file->path, key);
+	json_object_foreach(metadata, key, value) if (!json_is_string(value)) return lw_fail(
+		LW_E_FORMAT, "%s: __metadata__: '%s' is not a string", file->path, key);
 	json_decref(tensors->metadata);
 	tensors->metadata = json_incref(metadata);
 	return LW_OK;
@@ -134,7 +138,8 @@ static lw_status parse_entries(struct file *file, lw_tensors *tensors)
 	json_t *value;
 
 	LW_TRY(lw_alloc(&file->entries, json_object_size(file->header), sizeof(*file->entries)));
-	json_object_foreach(file->header, name, value) {
+	json_object_foreach(file->header, name, value)
+	{
 		if (strcmp(name, "__metadata__") == 0)
 			LW_TRY(parse_metadata(file, tensors, value));
 		else
@@ -167,14 +172,15 @@ static lw_status check_coverage(const struct file *file, const struct entry **or
 			return FAIL_AT(order[i], "its data at byte %zu overlaps that of '%s', which ends at %zu",
 				       order[i]->begin, previous, end);
 		if (order[i]->begin > end)
-			return FAIL_AT(order[i], "its data begins at byte %zu, a hole of %zu bytes after what is before it",
+			return FAIL_AT(order[i],
+				       "its data begins at byte %zu, a hole of %zu bytes after what is before it",
 				       order[i]->begin, order[i]->begin - end);
 		end = order[i]->end;
 		previous = order[i]->name;
 	}
 	if (end != file->size)
-		return lw_fail(LW_E_FORMAT, "%s: trailing bytes: %zu follow the last tensor%s%s%s", file->path, file->size - end,
-			       previous ? " '" : "", previous ? previous : "", previous ? "'" : "");
+		return lw_fail(LW_E_FORMAT, "%s: trailing bytes: %zu follow the last tensor%s%s%s", file->path,
+			       file->size - end, previous ? " '" : "", previous ? previous : "", previous ? "'" : "");
 	return LW_OK;
 }
 
@@ -204,7 +210,7 @@ static lw_status take_values(const struct file *file, lw_tensors *tensors)
 
 lw_status lw_safetensors_parse(lw_tensors **tensors, const char *path, const void *data, size_t size)
 {
-	struct file file = { .path = path };
+	struct file file = {.path = path};
 	const struct entry **order = NULL;
 	lw_tensors *fresh = NULL;
 	lw_status status;
@@ -279,7 +285,7 @@ static char *make_header(const lw_tensors *tensors)
 
 static lw_status write_header(lw_file *file, const char *path, const lw_tensors *tensors)
 {
-	static const char padding[ALIGNMENT] = { ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ' };
+	static const char padding[ALIGNMENT] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
 	char *text = make_header(tensors);
 	size_t size, padded;
 	uint8_t length[LENGTH_BYTES];
@@ -290,8 +296,8 @@ static lw_status write_header(lw_file *file, const char *path, const lw_tensors 
 	size = strlen(text);
 	padded = lw_round_up(size, ALIGNMENT);
 	if (padded > MAX_HEADER) {
-		status = lw_fail(LW_E_ARGUMENT, "%s: the header would have %zu bytes, the format allows %d", path, padded,
-				 MAX_HEADER);
+		status = lw_fail(LW_E_ARGUMENT, "%s: the header would have %zu bytes, the format allows %d", path,
+				 padded, MAX_HEADER);
 		goto out;
 	}
 	for (int i = 0; i < LENGTH_BYTES; i++)

@@ -50,14 +50,15 @@ const char *lw_shape_text(char buffer[200], const int64_t *dims, int rank)
 	int length = snprintf(buffer, 200, "[");
 
 	for (int i = 0; i < rank && length < 180; i++)
-		length += snprintf(buffer + length, 200 - (size_t)length, "%s%lld", i > 0 ? ", " : "", (long long)dims[i]);
+		length += snprintf(buffer + length, 200 - (size_t)length, "%s%lld", i > 0 ? ", " : "",
+				   (long long)dims[i]);
 	snprintf(buffer + length, 200 - (size_t)length, "]");
 	return buffer;
 }
 
 lw_status lw_tensors_reserve(lw_tensors *tensors, const char *name, const int64_t *dims, int rank, float **values)
 {
-	lw_tensor tensor = { .rank = rank };
+	lw_tensor tensor = {.rank = rank};
 	lw_status status;
 
 	if (strcmp(name, "__metadata__") == 0)
@@ -74,7 +75,8 @@ lw_status lw_tensors_reserve(lw_tensors *tensors, const char *name, const int64_
 	LW_GO(lw_copy_string(&tensor.name, name));
 	LW_GO(lw_alloc(&tensor.values, tensor.count, sizeof(float)));
 	if (json_object_set_new(tensors->index, name, json_integer((json_int_t)tensors->count)) != 0) {
-		status = lw_fail(LW_E_ARGUMENT, "tensor '%s': the name is not UTF-8, or there is no memory for it", name);
+		status = lw_fail(LW_E_ARGUMENT, "tensor '%s': the name is not UTF-8, or there is no memory for it",
+				 name);
 		goto out;
 	}
 	tensors->list[tensors->count++] = tensor;
@@ -98,10 +100,7 @@ lw_status lw_tensors_add(lw_tensors *tensors, const char *name, const int64_t *d
 	return LW_OK;
 }
 
-size_t lw_tensors_count(const lw_tensors *tensors)
-{
-	return tensors->count;
-}
+size_t lw_tensors_count(const lw_tensors *tensors) { return tensors->count; }
 
 lw_status lw_tensors_at(const lw_tensors *tensors, size_t index, lw_tensor_info *info)
 {
@@ -109,7 +108,8 @@ lw_status lw_tensors_at(const lw_tensors *tensors, size_t index, lw_tensor_info 
 		return lw_fail(LW_E_ARGUMENT, "tensor %zu asked for, but the set has %zu", index, tensors->count);
 	const lw_tensor *tensor = &tensors->list[index];
 
-	*info = (lw_tensor_info){ .name = tensor->name, .rank = tensor->rank, .count = tensor->count, .values = tensor->values };
+	*info = (lw_tensor_info){
+		.name = tensor->name, .rank = tensor->rank, .count = tensor->count, .values = tensor->values};
 	memcpy(info->dims, tensor->dims, sizeof(info->dims));
 	return LW_OK;
 }
@@ -133,7 +133,8 @@ bool lw_tensors_find(const lw_tensors *tensors, const char *name, lw_tensor_info
 lw_status lw_tensors_set_metadata(lw_tensors *tensors, const char *key, const char *value)
 {
 	if (json_object_set_new(tensors->metadata, key, json_string(value)) != 0)
-		return lw_fail(LW_E_ARGUMENT, "metadata '%s': the text is not UTF-8, or there is no memory for it", key);
+		return lw_fail(LW_E_ARGUMENT, "metadata '%s': the text is not UTF-8, or there is no memory for it",
+			       key);
 	return LW_OK;
 }
 

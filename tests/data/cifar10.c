@@ -10,10 +10,7 @@ enum { RECORD = 3073, COUNT = 4, PLANE = 1024 };
 
 static uint8_t records[COUNT * RECORD + 1];
 
-static uint8_t byte_of(int sample, int channel, int pixel)
-{
-	return (uint8_t)(sample * 7 + channel * 50 + pixel * 3);
-}
+static uint8_t byte_of(int sample, int channel, int pixel) { return (uint8_t)(sample * 7 + channel * 50 + pixel * 3); }
 
 static lw_dataset_options small_set(const char *const *paths, size_t count)
 {
@@ -36,7 +33,7 @@ static lw_dataset_options small_set(const char *const *paths, size_t count)
 
 static void reads_several_files(void **state)
 {
-	const char *paths[2] = { NULL };
+	const char *paths[2] = {NULL};
 	lw_dataset_options options = small_set(paths, 2);
 	static float image[3 * PLANE];
 	int32_t label;
@@ -59,7 +56,8 @@ static void reads_several_files(void **state)
 		for (int k = 0; k < 3 * PLANE; k++) {
 			int c = k % 3;
 
-			assert_true(image[k] == (float)((byte_of(i, c, k / 3) / 255.0 - options.mean[c]) / options.std[c]));
+			assert_true(image[k] ==
+				    (float)((byte_of(i, c, k / 3) / 255.0 - options.mean[c]) / options.std[c]));
 		}
 	}
 	lw_dataset_close(&dataset);

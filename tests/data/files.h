@@ -63,7 +63,7 @@ static inline const char *write_gzip(const char *name, const void *data, size_t 
 }
 
 /* Opening must fail with the status, and the message must name all the parts (up to NULL). */
-#define EXPECT_ERROR(options, status, ...) expect_error(options, status, (const char *[]){ __VA_ARGS__, NULL }, __LINE__)
+#define EXPECT_ERROR(options, status, ...) expect_error(options, status, (const char *[]){__VA_ARGS__, NULL}, __LINE__)
 
 static inline void expect_error(const lw_dataset_options *options, lw_status status, const char *const *parts, int line)
 {

@@ -14,8 +14,8 @@ static const char *paths[2];
 /* Image i has label i % 4 and bytes 10*i + k. */
 static void fill_files(void)
 {
-	memcpy(images, (uint8_t[]){ 0, 0, 8, 3, 0, 0, 0, COUNT, 0, 0, 0, HEIGHT, 0, 0, 0, WIDTH }, 16);
-	memcpy(labels, (uint8_t[]){ 0, 0, 8, 1, 0, 0, 0, COUNT }, 8);
+	memcpy(images, (uint8_t[]){0, 0, 8, 3, 0, 0, 0, COUNT, 0, 0, 0, HEIGHT, 0, 0, 0, WIDTH}, 16);
+	memcpy(labels, (uint8_t[]){0, 0, 8, 1, 0, 0, 0, COUNT}, 8);
 	for (int i = 0; i < COUNT; i++) {
 		labels[8 + i] = (uint8_t)(i % 4);
 		for (int k = 0; k < IMAGE; k++)
@@ -82,7 +82,7 @@ static void reads_plain_and_gzip(void **state)
 static void filters_and_limits(void **state)
 {
 	lw_dataset_options options = small_set();
-	const int classes[] = { 3, 1 };
+	const int classes[] = {3, 1};
 
 	(void)state;
 	options.classes = classes;
@@ -126,41 +126,42 @@ static void names_damaged_files(void **state)
 	uint8_t copy[sizeof(images) + 1];
 
 	(void)state;
-	options.paths = (const char *[]){ in_folder("absent"), paths[1] };
+	options.paths = (const char *[]){in_folder("absent"), paths[1]};
 	EXPECT_ERROR(&options, LW_E_IO, "absent", "No such file");
-	options.paths = (const char *[]){ folder, paths[1] };
+	options.paths = (const char *[]){folder, paths[1]};
 	EXPECT_ERROR(&options, LW_E_IO, folder, "directory");
-	options.paths = (const char *[]){ paths[1], paths[0] };
+	options.paths = (const char *[]){paths[1], paths[0]};
 	EXPECT_ERROR(&options, LW_E_FORMAT, "labels", "wrong magic number 0x00000801", "0x00000803");
-	options.paths = (const char *[]){ paths[0], paths[0] };
+	options.paths = (const char *[]){paths[0], paths[0]};
 	EXPECT_ERROR(&options, LW_E_FORMAT, "images", "wrong magic number 0x00000803", "0x00000801");
 
-	options.paths = (const char *[]){ write_bytes("cut", images, sizeof(images) - 1), paths[1] };
-	EXPECT_ERROR(&options, LW_E_FORMAT, "/cut", "truncated", "an image at byte 82 needs 6 bytes, but only 5 are left");
-	options.paths = (const char *[]){ write_bytes("cut", images, 10), paths[1] };
+	options.paths = (const char *[]){write_bytes("cut", images, sizeof(images) - 1), paths[1]};
+	EXPECT_ERROR(&options, LW_E_FORMAT, "/cut", "truncated",
+		     "an image at byte 82 needs 6 bytes, but only 5 are left");
+	options.paths = (const char *[]){write_bytes("cut", images, 10), paths[1]};
 	EXPECT_ERROR(&options, LW_E_FORMAT, "/cut", "truncated: the header");
-	options.paths = (const char *[]){ write_bytes("cut", images, 0), paths[1] };
+	options.paths = (const char *[]){write_bytes("cut", images, 0), paths[1]};
 	EXPECT_ERROR(&options, LW_E_FORMAT, "/cut", "truncated: the magic number");
-	options.paths = (const char *[]){ paths[0], write_bytes("cut", labels, sizeof(labels) - 2) };
+	options.paths = (const char *[]){paths[0], write_bytes("cut", labels, sizeof(labels) - 2)};
 	EXPECT_ERROR(&options, LW_E_FORMAT, "/cut", "truncated: a run of labels at byte 8 needs 12 bytes, but only 10");
 
 	memcpy(copy, images, sizeof(images));
 	copy[sizeof(images)] = 1;
-	options.paths = (const char *[]){ write_bytes("long", copy, sizeof(copy)), paths[1] };
+	options.paths = (const char *[]){write_bytes("long", copy, sizeof(copy)), paths[1]};
 	EXPECT_ERROR(&options, LW_E_FORMAT, "/long", "trailing bytes: the data ends at byte 88");
 	memcpy(copy, labels, sizeof(labels));
-	options.paths = (const char *[]){ paths[0], write_bytes("long", copy, sizeof(labels) + 1) };
+	options.paths = (const char *[]){paths[0], write_bytes("long", copy, sizeof(labels) + 1)};
 	EXPECT_ERROR(&options, LW_E_FORMAT, "/long", "trailing bytes: the data ends at byte 20");
 
 	labels[7]--;
-	options.paths = (const char *[]){ paths[0], write_bytes("fewer", labels, sizeof(labels) - 1) };
+	options.paths = (const char *[]){paths[0], write_bytes("fewer", labels, sizeof(labels) - 1)};
 	EXPECT_ERROR(&options, LW_E_FORMAT, "images holds 12 images", "fewer holds 11 labels");
 	/* A header that promises 4 billion labels takes no memory for them. */
 	memset(labels + 4, 255, 4);
-	options.paths = (const char *[]){ paths[0], write_bytes("lie", labels, sizeof(labels)) };
+	options.paths = (const char *[]){paths[0], write_bytes("lie", labels, sizeof(labels))};
 	EXPECT_ERROR(&options, LW_E_FORMAT, "/lie", "truncated");
 	images[7] = 0, memset(labels + 4, 0, 4);
-	options.paths = (const char *[]){ write_bytes("none", images, 16), write_bytes("nothing", labels, 8) };
+	options.paths = (const char *[]){write_bytes("none", images, 16), write_bytes("nothing", labels, 8)};
 	EXPECT_ERROR(&options, LW_E_FORMAT, "/none", "no samples");
 }
 
@@ -173,12 +174,12 @@ static void names_damaged_archives(void **state)
 
 	(void)state;
 	fclose(file);
-	options.paths = (const char *[]){ write_bytes("cut.gz", packed, size / 2), paths[1] };
+	options.paths = (const char *[]){write_bytes("cut.gz", packed, size / 2), paths[1]};
 	EXPECT_ERROR(&options, LW_E_FORMAT, "cut.gz", "truncated");
-	options.paths = (const char *[]){ write_bytes("cut.gz", packed, size - 4), paths[1] };
+	options.paths = (const char *[]){write_bytes("cut.gz", packed, size - 4), paths[1]};
 	EXPECT_ERROR(&options, LW_E_FORMAT, "cut.gz", "truncated: the gzip archive ends after 88 bytes");
 	packed[size - 6] ^= 1;
-	options.paths = (const char *[]){ write_bytes("bad.gz", packed, size), paths[1] };
+	options.paths = (const char *[]){write_bytes("bad.gz", packed, size), paths[1]};
 	EXPECT_ERROR(&options, LW_E_FORMAT, "bad.gz", "damaged gzip archive");
 }
 
@@ -196,14 +197,14 @@ static void names_what_does_not_fit(void **state)
 	options.net_classes = 3;
 	EXPECT_ERROR(&options, LW_E_FORMAT, "/labels", "sample 3 has label 3", "0 to 2");
 	options.class_count = 4;
-	options.classes = (const int[]){ 0, 1, 2, 3 };
+	options.classes = (const int[]){0, 1, 2, 3};
 	EXPECT_ERROR(&options, LW_E_ARGUMENT, "4 are given", "3 outputs");
 	options.net_classes = 4;
-	options.classes = (const int[]){ 0, 1, 7, 3 };
+	options.classes = (const int[]){0, 1, 7, 3};
 	EXPECT_ERROR(&options, LW_E_ARGUMENT, "/labels", "class 7 was asked for");
-	options.classes = (const int[]){ 0, 1, 1, 3 };
+	options.classes = (const int[]){0, 1, 1, 3};
 	EXPECT_ERROR(&options, LW_E_ARGUMENT, "1 is given twice");
-	options.classes = (const int[]){ 0, -1, 1, 3 };
+	options.classes = (const int[]){0, -1, 1, 3};
 	EXPECT_ERROR(&options, LW_E_ARGUMENT, "-1 is not a class");
 }
 
@@ -235,9 +236,9 @@ static void names_wrong_options(void **state)
 
 static void reads_fashion_mnist(void **state)
 {
-	static const char *const train[] = { FASHION "train-images-idx3-ubyte.gz", FASHION "train-labels-idx1-ubyte.gz" };
-	static const char *const test[] = { FASHION "t10k-images-idx3-ubyte.gz", FASHION "t10k-labels-idx1-ubyte.gz" };
-	static const int classes[] = { 5, 6, 7, 8, 9 };
+	static const char *const train[] = {FASHION "train-images-idx3-ubyte.gz", FASHION "train-labels-idx1-ubyte.gz"};
+	static const char *const test[] = {FASHION "t10k-images-idx3-ubyte.gz", FASHION "t10k-labels-idx1-ubyte.gz"};
+	static const int classes[] = {5, 6, 7, 8, 9};
 	lw_dataset_options options;
 
 	(void)state;
@@ -263,10 +264,14 @@ static void reads_fashion_mnist(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_plain_and_gzip),    cmocka_unit_test(filters_and_limits),
-		cmocka_unit_test(normalises),              cmocka_unit_test(names_damaged_files),
-		cmocka_unit_test(names_damaged_archives),  cmocka_unit_test(names_what_does_not_fit),
-		cmocka_unit_test(names_wrong_options),     cmocka_unit_test(reads_fashion_mnist),
+		cmocka_unit_test(reads_plain_and_gzip),
+		cmocka_unit_test(filters_and_limits),
+		cmocka_unit_test(normalises),
+		cmocka_unit_test(names_damaged_files),
+		cmocka_unit_test(names_damaged_archives),
+		cmocka_unit_test(names_what_does_not_fit),
+		cmocka_unit_test(names_wrong_options),
+		cmocka_unit_test(reads_fashion_mnist),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -10,7 +10,7 @@
 
 enum { SIDE = 4 };
 
-static const uint8_t palette[2][3] = { { 10, 20, 30 }, { 200, 100, 50 } };
+static const uint8_t palette[2][3] = {{10, 20, 30}, {200, 100, 50}};
 
 /* A PNG of side x side pixels whose rows are as libpng takes them for the colour type and depth. */
 static void write_png(const char *name, int side, int type, int depth, int interlace, const uint8_t *bytes, size_t row)
@@ -27,8 +27,8 @@ static void write_png(const char *name, int side, int type, int depth, int inter
 	png_set_IHDR(png, info, (unsigned)side, (unsigned)side, depth, type, interlace, PNG_COMPRESSION_TYPE_DEFAULT,
 		     PNG_FILTER_TYPE_DEFAULT);
 	if (type == PNG_COLOR_TYPE_PALETTE) {
-		png_color colours[2] = { { palette[0][0], palette[0][1], palette[0][2] },
-					 { palette[1][0], palette[1][1], palette[1][2] } };
+		png_color colours[2] = {{palette[0][0], palette[0][1], palette[0][2]},
+					{palette[1][0], palette[1][1], palette[1][2]}};
 
 		png_set_PLTE(png, info, colours, 2);
 	}
@@ -39,7 +39,8 @@ static void write_png(const char *name, int side, int type, int depth, int inter
 	fclose(file);
 }
 
-static void write_jpeg(const char *name, int width, int height, int components, J_COLOR_SPACE space, const uint8_t *bytes)
+static void write_jpeg(const char *name, int width, int height, int components, J_COLOR_SPACE space,
+		       const uint8_t *bytes)
 {
 	struct jpeg_compress_struct jpeg;
 	struct jpeg_error_mgr errors;
@@ -80,10 +81,7 @@ static lw_dataset_options folder_set(const char *name, const char **path, int ch
 	return options;
 }
 
-static void make(const char *name)
-{
-	assert_int_equal(mkdir(in_folder(name), 0755), 0);
-}
+static void make(const char *name) { assert_int_equal(mkdir(in_folder(name), 0755), 0); }
 
 /* Byte k of sample i. */
 static int byte_of(const lw_dataset *dataset, size_t index, size_t k)
@@ -104,10 +102,7 @@ static int label_of(const lw_dataset *dataset, size_t index)
 	return label;
 }
 
-static int luma(int red, int green, int blue)
-{
-	return (int)(0.299 * red + 0.587 * green + 0.114 * blue + 0.5);
-}
+static int luma(int red, int green, int blue) { return (int)(0.299 * red + 0.587 * green + 0.114 * blue + 0.5); }
 
 /* One class, one file for each form of PNG; the sorted names give the order. */
 static void reads_every_png(void **state)
@@ -142,7 +137,8 @@ static void reads_every_png(void **state)
 		for (size_t i = 0; i < SIDE * SIDE; i++)
 			for (size_t c = 0; c < (size_t)channels; c++) {
 				size_t k = i * (size_t)channels + c;
-				int colour = channels == 3 ? rgb[3 * i + c] : luma(rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2]);
+				int colour = channels == 3 ? rgb[3 * i + c]
+							   : luma(rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2]);
 				bool lit = (i / SIDE + i % SIDE) % 2 == 0;
 
 				for (size_t sample = 0; sample < 3; sample++)
@@ -162,7 +158,7 @@ static void reads_every_png(void **state)
 
 static void reads_every_jpeg(void **state)
 {
-	static const uint8_t colour[3] = { 200, 100, 50 };
+	static const uint8_t colour[3] = {200, 100, 50};
 	uint8_t rgb[64 * 3], grey[64], ink[64 * 4];
 	const char *path;
 
@@ -192,7 +188,7 @@ static void reads_every_jpeg(void **state)
 /* The triangle filter's weights, by hand. */
 static void resizes(void **state)
 {
-	static const uint8_t grey[16] = { 0, 40, 80, 255, 0, 40, 80, 255, 0, 40, 80, 255, 0, 40, 80, 255 };
+	static const uint8_t grey[16] = {0, 40, 80, 255, 0, 40, 80, 255, 0, 40, 80, 255, 0, 40, 80, 255};
 	const char *path;
 
 	(void)state;
@@ -202,10 +198,10 @@ static void resizes(void **state)
 	const struct {
 		int side, row[8];
 	} cases[] = {
-		{ 1, { 88 } },                    /* weights 5 7 7 5 of 24, clipped: (0*5 + 40*7 + 80*7 + 255*5) / 24 */
-		{ 2, { 29, 149 } },               /* 3 3 1 of 7 and 1 3 3 of 7 */
-		{ 4, { 0, 40, 80, 255 } },
-		{ 8, { 0, 10, 30, 50, 70, 124, 211, 255 } }, /* 3 1 of 4 */
+		{1, {88}},	/* weights 5 7 7 5 of 24, clipped: (0*5 + 40*7 + 80*7 + 255*5) / 24 */
+		{2, {29, 149}}, /* 3 3 1 of 7 and 1 3 3 of 7 */
+		{4, {0, 40, 80, 255}},
+		{8, {0, 10, 30, 50, 70, 124, 211, 255}}, /* 3 1 of 4 */
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		lw_dataset_options options = folder_set("size", &path, 1, cases[i].side);
@@ -228,7 +224,7 @@ static void resizes(void **state)
 
 static void numbers_classes_by_name(void **state)
 {
-	static const char *const names[] = { "set/b", "set/a", "set/c", "set/.hidden" };
+	static const char *const names[] = {"set/b", "set/a", "set/c", "set/.hidden"};
 	uint8_t grey[1];
 	const char *path;
 
@@ -258,7 +254,7 @@ static void numbers_classes_by_name(void **state)
 	}
 	lw_dataset_close(&dataset);
 
-	options.classes = (const int[]){ 2, 0 };
+	options.classes = (const int[]){2, 0};
 	options.class_count = 2;
 	options.limit = 3;
 	dataset = open_set(&options);
@@ -267,7 +263,7 @@ static void numbers_classes_by_name(void **state)
 	assert_int_equal(label_of(dataset, 2), 0);
 	assert_int_equal(byte_of(dataset, 2, 0), 'c');
 	lw_dataset_close(&dataset);
-	options.classes = (const int[]){ 2, 3 };
+	options.classes = (const int[]){2, 3};
 	EXPECT_ERROR(&options, LW_E_ARGUMENT, "/set", "class 3 was asked for");
 	options.class_count = 0;
 	options.net_classes = 2;
@@ -317,15 +313,14 @@ static void names_damaged_pictures(void **state)
 	bytes[60] ^= 1;
 	write_bytes("bad/only/x.png", bytes, size);
 	EXPECT_ERROR(&options, LW_E_FORMAT, "x.png", "damaged PNG file: ");
-	/* 2^20 x 2^20 pixels: the header's own checksum is right, which is where a bomb would begin. */
-	static const uint8_t bomb[] = { 0x89, 'P', 'N', 'G', 13, 10, 26, 10, 0, 0, 0, 13, 'I', 'H', 'D', 'R', 0, 0x0f, 0, 0, 0, 0x0f,
-					0,    0,   8,   2,   0,  0,  0,  0,  0, 0, 0, 0 };
+	/* 983040 x 983040 pixels: the header's own checksum is right, which is where a bomb would begin. */
+	static const uint8_t bomb[] = "\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\x0f\0\0\0\x0f\0\0\x08\x02\0\0\0\0\0\0";
 	memcpy(bytes, bomb, sizeof(bomb));
 	uLong sum = crc32(0, bytes + 12, 17);
 
 	for (int i = 0; i < 4; i++)
 		bytes[29 + i] = (uint8_t)(sum >> (24 - 8 * i));
-	memcpy(bytes + 33, (uint8_t[]){ 0, 0, 0, 0, 'I', 'D', 'A', 'T', 0x35, 0xaf, 0x06, 0x1e }, 12);
+	memcpy(bytes + 33, (uint8_t[]){0, 0, 0, 0, 'I', 'D', 'A', 'T', 0x35, 0xaf, 0x06, 0x1e}, 12);
 	write_bytes("bad/only/x.png", bytes, 45);
 	EXPECT_ERROR(&options, LW_E_FORMAT, "x.png", "983040x983040");
 	unlink(in_folder("bad/only/x.png"));
@@ -346,8 +341,10 @@ static void names_damaged_pictures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_every_png),         cmocka_unit_test(reads_every_jpeg),
-		cmocka_unit_test(resizes),                 cmocka_unit_test(numbers_classes_by_name),
+		cmocka_unit_test(reads_every_png),
+		cmocka_unit_test(reads_every_jpeg),
+		cmocka_unit_test(resizes),
+		cmocka_unit_test(numbers_classes_by_name),
 		cmocka_unit_test(names_damaged_pictures),
 	};
 

@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	lw_dataset_defaults(&options);
 	options.format = "cifar10";
-	options.paths = (const char *[]){ file.path };
+	options.paths = (const char *[]){file.path};
 	options.path_count = 1;
 	options.channels = 3;
 	options.height = options.width = 32;

@@ -15,7 +15,7 @@ typedef struct memory_file {
 
 static inline memory_file memory_file_open(const uint8_t *data, size_t size)
 {
-	memory_file file = { .descriptor = memfd_create("fuzz", 0) };
+	memory_file file = {.descriptor = memfd_create("fuzz", 0)};
 
 	if (file.descriptor < 0 || write(file.descriptor, data, size) != (ssize_t)size)
 		abort();
@@ -37,7 +37,8 @@ static inline void open_and_read(const lw_dataset_options *options)
 	}
 	image = malloc((size_t)options->channels * (size_t)options->height * (size_t)options->width * sizeof(float));
 	for (size_t i = 0; i < lw_dataset_count(dataset); i++)
-		if (lw_dataset_sample(dataset, i, image, &label) != LW_OK || label < 0 || label >= lw_dataset_classes(dataset))
+		if (lw_dataset_sample(dataset, i, image, &label) != LW_OK || label < 0 ||
+		    label >= lw_dataset_classes(dataset))
 			abort();
 	free(image);
 	lw_dataset_close(&dataset);

@@ -3,17 +3,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const int classes[] = { 1, 0 };
+	static const int classes[] = {1, 0};
 	lw_dataset_options options;
 
 	if (size < 1)
 		return 0;
 	size_t labels = data[0] < size ? data[0] : size - 1;
-	memory_file images_file = memory_file_open(data + 1 + labels, size - 1 - labels), labels_file = memory_file_open(data + 1, labels);
+	memory_file images_file = memory_file_open(data + 1 + labels, size - 1 - labels),
+		    labels_file = memory_file_open(data + 1, labels);
 
 	lw_dataset_defaults(&options);
 	options.format = "idx";
-	options.paths = (const char *[]){ images_file.path, labels_file.path };
+	options.paths = (const char *[]){images_file.path, labels_file.path};
 	options.path_count = 2;
 	options.channels = 1;
 	options.height = options.width = 2;

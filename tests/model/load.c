@@ -77,7 +77,7 @@ static void write_file(const char *path, const char *name, const int64_t *dims, 
 		values[i] = value;
 	assert_int_equal(lw_tensors_create(&tensors), LW_OK);
 	assert_int_equal(lw_tensors_add(tensors, name, dims, rank, values), LW_OK);
-	assert_int_equal(lw_tensors_add(tensors, "other.weight", (int64_t[]){ 2 }, 1, values), LW_OK);
+	assert_int_equal(lw_tensors_add(tensors, "other.weight", (int64_t[]){2}, 1, values), LW_OK);
 	assert_int_equal(lw_tensors_write(tensors, path), LW_OK);
 	lw_tensors_destroy(&tensors);
 }
@@ -100,7 +100,7 @@ static void saves_and_loads_all(void **state)
 	lw_tensors_destroy(&tensors);
 
 	assert_memory_not_equal(values_of(net, "fc.weight"), values_of(other, "fc.weight"), 60 * sizeof(float));
-	assert_int_equal(lw_model_load(other, (const char *[]){ first }, 1, &report), LW_OK);
+	assert_int_equal(lw_model_load(other, (const char *[]){first}, 1, &report), LW_OK);
 	assert_int_equal(report.loaded, 8);
 	assert_int_equal(report.fresh_count, 0);
 	assert_int_equal(report.left_over_count, 0);
@@ -119,9 +119,9 @@ static void later_files_win(void **state)
 	lw_load_report report;
 
 	(void)state;
-	write_file(first, "bn1.weight", (int64_t[]){ 3 }, 1, 4);
-	write_file(second, "bn1.weight", (int64_t[]){ 3 }, 1, 7);
-	assert_int_equal(lw_model_load(net, (const char *[]){ first, second }, 2, &report), LW_OK);
+	write_file(first, "bn1.weight", (int64_t[]){3}, 1, 4);
+	write_file(second, "bn1.weight", (int64_t[]){3}, 1, 7);
+	assert_int_equal(lw_model_load(net, (const char *[]){first, second}, 2, &report), LW_OK);
 	assert_true(values_of(net, "bn1.weight")[2] == 7);
 	assert_int_equal(report.loaded, 1);
 	assert_int_equal(report.fresh_count, 7);
@@ -130,7 +130,7 @@ static void later_files_win(void **state)
 	assert_int_equal(report.left_over_count, 1);
 	assert_string_equal(report.left_over[0], "other.weight");
 	lw_load_report_clear(&report);
-	assert_int_equal(lw_model_load(net, (const char *[]){ second, first }, 2, NULL), LW_OK);
+	assert_int_equal(lw_model_load(net, (const char *[]){second, first}, 2, NULL), LW_OK);
 	assert_true(values_of(net, "bn1.weight")[0] == 4);
 	lw_net_destroy(&net);
 }
@@ -142,17 +142,18 @@ static void names_what_does_not_fit(void **state)
 
 	(void)state;
 	assert_int_equal(lw_model_save(wide, first), LW_OK);
-	assert_int_equal(lw_model_load(net, (const char *[]){ first }, 1, &report), LW_E_FORMAT);
+	assert_int_equal(lw_model_load(net, (const char *[]){first}, 1, &report), LW_E_FORMAT);
 	assert_non_null(strstr(lw_last_error(), first));
 	assert_non_null(strstr(lw_last_error(), "'fc.weight' has the shape [4, 12], but the network expects [5, 12]"));
 	assert_null(report.fresh);
-	write_file(second, "bn1.weight", (int64_t[]){ 3, 1 }, 2, 7);
-	assert_int_equal(lw_model_load(net, (const char *[]){ second }, 1, &report), LW_E_FORMAT);
+	write_file(second, "bn1.weight", (int64_t[]){3, 1}, 2, 7);
+	assert_int_equal(lw_model_load(net, (const char *[]){second}, 1, &report), LW_E_FORMAT);
 	assert_non_null(strstr(lw_last_error(), "[3, 1], but the network expects [3]"));
-	write_file(second, "module.bn1.weight", (int64_t[]){ 3 }, 1, 7);
-	assert_int_equal(lw_model_load(net, (const char *[]){ second }, 1, &report), LW_E_FORMAT);
-	assert_non_null(strstr(lw_last_error(), "the first tensor is 'module.bn1.weight', the first parameter 'conv1.weight'"));
-	assert_int_equal(lw_model_load(net, (const char *[]){ "/absent" }, 1, NULL), LW_E_IO);
+	write_file(second, "module.bn1.weight", (int64_t[]){3}, 1, 7);
+	assert_int_equal(lw_model_load(net, (const char *[]){second}, 1, &report), LW_E_FORMAT);
+	assert_non_null(
+		strstr(lw_last_error(), "the first tensor is 'module.bn1.weight', the first parameter 'conv1.weight'"));
+	assert_int_equal(lw_model_load(net, (const char *[]){"/absent"}, 1, NULL), LW_E_IO);
 	assert_int_equal(lw_model_load(net, NULL, 0, NULL), LW_E_ARGUMENT);
 	lw_net_destroy(&net);
 	lw_net_destroy(&wide);

@@ -48,7 +48,7 @@ static void *make_file(const char *header, size_t data_size, size_t *size)
 
 static void writes_and_reads_bits(void **state)
 {
-	static const uint32_t bits[6] = { 0x3f800000, 0x7fc12345, 0xff812345, 0x00000001, 0x80000000, 0x7f800000 };
+	static const uint32_t bits[6] = {0x3f800000, 0x7fc12345, 0xff812345, 0x00000001, 0x80000000, 0x7f800000};
 	float values[6], scalar = -2.5f;
 	lw_tensors *tensors = NULL, *read = NULL;
 	lw_tensor_info info;
@@ -56,9 +56,9 @@ static void writes_and_reads_bits(void **state)
 	(void)state;
 	memcpy(values, bits, sizeof(bits));
 	assert_int_equal(lw_tensors_create(&tensors), LW_OK);
-	assert_int_equal(lw_tensors_add(tensors, "b.weight", (int64_t[]){ 2, 1, 3 }, 3, values), LW_OK);
+	assert_int_equal(lw_tensors_add(tensors, "b.weight", (int64_t[]){2, 1, 3}, 3, values), LW_OK);
 	assert_int_equal(lw_tensors_add(tensors, "a \"quoted\"\n\xc3\xa9", NULL, 0, &scalar), LW_OK);
-	assert_int_equal(lw_tensors_add(tensors, "empty", (int64_t[]){ 4, 0 }, 2, NULL), LW_OK);
+	assert_int_equal(lw_tensors_add(tensors, "empty", (int64_t[]){4, 0}, 2, NULL), LW_OK);
 	assert_int_equal(lw_tensors_set_metadata(tensors, "step", "17"), LW_OK);
 	assert_int_equal(lw_tensors_set_metadata(tensors, "step", "18"), LW_OK);
 	assert_int_equal(lw_tensors_set_metadata(tensors, "note", "\"x\""), LW_OK);
@@ -91,7 +91,8 @@ static void writes_and_reads_bits(void **state)
 /* The bytes as the reference implementation would have them: aligned header, spaces, tensors in order. */
 static void writes_the_expected_bytes(void **state)
 {
-	static const char header[] = "{\"__metadata__\":{\"format\":\"pt\"},\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}";
+	static const char header[] =
+		"{\"__metadata__\":{\"format\":\"pt\"},\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}";
 	lw_tensors *tensors = NULL;
 	void *data;
 	size_t size, padded = (strlen(header) + 7) / 8 * 8;
@@ -99,7 +100,7 @@ static void writes_the_expected_bytes(void **state)
 	(void)state;
 	assert_int_equal(lw_tensors_create(&tensors), LW_OK);
 	assert_int_equal(lw_tensors_set_metadata(tensors, "format", "pt"), LW_OK);
-	assert_int_equal(lw_tensors_add(tensors, "w", (int64_t[]){ 2 }, 1, (float[]){ 1, -2 }), LW_OK);
+	assert_int_equal(lw_tensors_add(tensors, "w", (int64_t[]){2}, 1, (float[]){1, -2}), LW_OK);
 	assert_int_equal(lw_tensors_write(tensors, path), LW_OK);
 	lw_tensors_destroy(&tensors);
 	assert_int_equal(lw_file_read(path, &data, &size), LW_OK);
@@ -126,9 +127,9 @@ static void rejects_wrong_tensors(void **state)
 	assert_int_equal(lw_tensors_add(tensors, "w", NULL, 0, &value), LW_E_ARGUMENT);
 	assert_non_null(strstr(lw_last_error(), "'w' is there already"));
 	assert_int_equal(lw_tensors_add(tensors, "__metadata__", NULL, 0, &value), LW_E_ARGUMENT);
-	assert_int_equal(lw_tensors_add(tensors, "n", (int64_t[]){ -1 }, 1, &value), LW_E_ARGUMENT);
-	assert_int_equal(lw_tensors_add(tensors, "n", (int64_t[9]){ 0 }, 9, &value), LW_E_ARGUMENT);
-	assert_int_equal(lw_tensors_add(tensors, "n", (int64_t[]){ INT64_MAX, 4 }, 2, &value), LW_E_ARGUMENT);
+	assert_int_equal(lw_tensors_add(tensors, "n", (int64_t[]){-1}, 1, &value), LW_E_ARGUMENT);
+	assert_int_equal(lw_tensors_add(tensors, "n", (int64_t[9]){0}, 9, &value), LW_E_ARGUMENT);
+	assert_int_equal(lw_tensors_add(tensors, "n", (int64_t[]){INT64_MAX, 4}, 2, &value), LW_E_ARGUMENT);
 	assert_int_equal(lw_tensors_add(tensors, "n\xff", NULL, 0, &value), LW_E_ARGUMENT);
 	assert_int_equal(lw_tensors_set_metadata(tensors, "k", "\xff"), LW_E_ARGUMENT);
 	assert_int_equal(lw_tensors_count(tensors), 1);
@@ -144,7 +145,8 @@ static lw_tensors *all_16_bits(const char *dtype, lw_tensor_info *info)
 	char header[128];
 	size_t size;
 
-	snprintf(header, sizeof(header), "{\"x\":{\"dtype\":\"%s\",\"shape\":[65536],\"data_offsets\":[0,131072]}}", dtype);
+	snprintf(header, sizeof(header), "{\"x\":{\"dtype\":\"%s\",\"shape\":[65536],\"data_offsets\":[0,131072]}}",
+		 dtype);
 	uint8_t *file = make_file(header, 131072, &size), *data = file + size - 131072;
 
 	for (int i = 0; i < 65536; i++) {
@@ -189,8 +191,8 @@ static void halves_are_exact(void **state)
 
 static void doubles_round_to_nearest(void **state)
 {
-	static const double values[8] = { 1 + 0x1p-24, 1 + 0x3p-24, 0x1p-149, 0x1.8p-149, 1e300, -0.0, (double)NAN, 0.1 };
-	static const float expected[7] = { 1, 1 + 0x1p-22f, 0x1p-149f, 0x1p-148f, INFINITY, -0.0f, NAN };
+	static const double values[8] = {1 + 0x1p-24, 1 + 0x3p-24, 0x1p-149, 0x1.8p-149, 1e300, -0.0, (double)NAN, 0.1};
+	static const float expected[7] = {1, 1 + 0x1p-22f, 0x1p-149f, 0x1p-148f, INFINITY, -0.0f, NAN};
 	lw_tensors *tensors = NULL;
 	lw_tensor_info info;
 	size_t size;
@@ -250,49 +252,53 @@ static const struct hostile {
 	size_t data;
 	const char *message;
 } hostile[] = {
-	{ "", 0, "does not begin with '{'" },
-	{ "[]", 0, "does not begin with '{'" },
-	{ " {}", 0, "does not begin with '{'" },
-	{ "{", 0, "not JSON as it should be" },
-	{ "{} x", 0, "not JSON as it should be" },
-	{ "{\"\xff\":1}", 0, "not JSON as it should be" },
-	{ "{\"a\\u0000b\":1}", 0, "not JSON as it should be" },
-	{ "{" W "," W "}", 8, "duplicate object key" },
-	{ "{" W ",\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}", 16, "duplicate object key" },
-	{ "{\"__metadata__\":{\"a\":\"x\",\"a\":\"y\"}}", 0, "duplicate object key" },
-	{ "{\"__metadata__\":{\"a\":1}}", 0, "__metadata__: 'a' is not a string" },
-	{ "{\"__metadata__\":[]}", 0, "__metadata__ is not an object" },
-	{ "{\"v\":3}", 0, "'v': not an object" },
-	{ "{\"v\":{}}", 0, "'v': no dtype" },
-	{ TENSOR("7", "[1]", "[0,4]"), 4, "'v': no dtype" },
-	{ TENSOR("\"F8_E4M3\"", "[4]", "[0,4]"), 4, "'v': unknown dtype 'F8_E4M3'" },
-	{ TENSOR("\"f32\"", "[1]", "[0,4]"), 4, "'v': unknown dtype 'f32'" },
-	{ TENSOR("\"F32\"", "3", "[0,4]"), 4, "'v': no shape" },
-	{ TENSOR("\"F32\"", "[1.0]", "[0,4]"), 4, "dimension 0 of its shape is not a whole number" },
-	{ TENSOR("\"F32\"", "[1,-1]", "[0,4]"), 4, "dimension 1 of its shape is not a whole number" },
-	{ TENSOR("\"F32\"", "[1,1,1,1,1,1,1,1,1]", "[0,4]"), 4, "rank 9, expected at most 8" },
-	{ TENSOR("\"F32\"", "[9223372036854775807,9223372036854775807]", "[0,4]"), 4, "is too large" },
-	{ TENSOR("\"F32\"", "[4611686018427387905]", "[0,4]"), 4, "[4611686018427387905] is too large" },
-	{ TENSOR("\"F32\"", "[4294967296,4294967296,0]", "[0,0]"), 0, "is too large" },
-	{ TENSOR("\"F32\"", "[99999999999999999999]", "[0,4]"), 4, "too big integer" },
-	{ TENSOR("\"F32\"", "[2]", "[0,4]"), 4, "give 4 bytes, but the shape [2] in F32 needs 8" },
-	{ TENSOR("\"F16\"", "[2]", "[0,8]"), 8, "give 8 bytes, but the shape [2] in F16 needs 4" },
-	{ TENSOR("\"I64\"", "[2]", "[0,8]"), 8, "give 8 bytes, but the shape [2] in I64 needs 16" },
-	{ TENSOR("\"F32\"", "[1]", "[0,4]"), 3, "'v': data_offsets end at byte 4, but the file has only 3" },
-	{ TENSOR("\"F32\"", "[1]", "[4,0]"), 4, "'v': data_offsets are not two ascending" },
-	{ TENSOR("\"F32\"", "[1]", "[-4,0]"), 4, "'v': data_offsets are not two ascending" },
-	{ TENSOR("\"F32\"", "[1]", "[0,4,8]"), 8, "'v': data_offsets are not two ascending" },
-	{ TENSOR("\"F32\"", "[1]", "[0.0,4.0]"), 4, "'v': data_offsets are not two ascending" },
-	{ TENSOR("\"F32\"", "[1]", "{}"), 4, "'v': data_offsets are not two ascending" },
-	{ TENSOR("\"F32\"", "[1]", "[0,9223372036854775807]"), 4, "'v': data_offsets end at byte 9223372036854775807" },
-	{ TENSOR("\"F32\"", "[1]", "[4,8]"), 8, "'v': its data begins at byte 4, a hole of 4 bytes" },
-	{ TENSOR("\"F32\"", "[1]", "[0,4]"), 5, "trailing bytes: 1 follow the last tensor 'v'" },
-	{ "{}", 1, "trailing bytes: 1 follow the last tensor" },
-	{ "{" W ",\"v\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "'v': its data at byte 4 overlaps that of 'w'" },
-	{ "{" W ",\"v\":{\"dtype\":\"I32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "'v': its data at byte 4 overlaps that of 'w'" },
-	{ "{" W ",\"v\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "overlaps that of" },
-	{ "{" W ",\"v\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[9,13]}}", 13, "'v': its data begins at byte 9, a hole of 1 bytes" },
-	{ "{" W ",\"v\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[4,4]}}", 8, "'v': its data at byte 4 overlaps that of 'w'" },
+	{"", 0, "does not begin with '{'"},
+	{"[]", 0, "does not begin with '{'"},
+	{" {}", 0, "does not begin with '{'"},
+	{"{", 0, "not JSON as it should be"},
+	{"{} x", 0, "not JSON as it should be"},
+	{"{\"\xff\":1}", 0, "not JSON as it should be"},
+	{"{\"a\\u0000b\":1}", 0, "not JSON as it should be"},
+	{"{" W "," W "}", 8, "duplicate object key"},
+	{"{" W ",\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}", 16, "duplicate object key"},
+	{"{\"__metadata__\":{\"a\":\"x\",\"a\":\"y\"}}", 0, "duplicate object key"},
+	{"{\"__metadata__\":{\"a\":1}}", 0, "__metadata__: 'a' is not a string"},
+	{"{\"__metadata__\":[]}", 0, "__metadata__ is not an object"},
+	{"{\"v\":3}", 0, "'v': not an object"},
+	{"{\"v\":{}}", 0, "'v': no dtype"},
+	{TENSOR("7", "[1]", "[0,4]"), 4, "'v': no dtype"},
+	{TENSOR("\"F8_E4M3\"", "[4]", "[0,4]"), 4, "'v': unknown dtype 'F8_E4M3'"},
+	{TENSOR("\"f32\"", "[1]", "[0,4]"), 4, "'v': unknown dtype 'f32'"},
+	{TENSOR("\"F32\"", "3", "[0,4]"), 4, "'v': no shape"},
+	{TENSOR("\"F32\"", "[1.0]", "[0,4]"), 4, "dimension 0 of its shape is not a whole number"},
+	{TENSOR("\"F32\"", "[1,-1]", "[0,4]"), 4, "dimension 1 of its shape is not a whole number"},
+	{TENSOR("\"F32\"", "[1,1,1,1,1,1,1,1,1]", "[0,4]"), 4, "rank 9, expected at most 8"},
+	{TENSOR("\"F32\"", "[9223372036854775807,9223372036854775807]", "[0,4]"), 4, "is too large"},
+	{TENSOR("\"F32\"", "[4611686018427387905]", "[0,4]"), 4, "[4611686018427387905] is too large"},
+	{TENSOR("\"F32\"", "[4294967296,4294967296,0]", "[0,0]"), 0, "is too large"},
+	{TENSOR("\"F32\"", "[99999999999999999999]", "[0,4]"), 4, "too big integer"},
+	{TENSOR("\"F32\"", "[2]", "[0,4]"), 4, "give 4 bytes, but the shape [2] in F32 needs 8"},
+	{TENSOR("\"F16\"", "[2]", "[0,8]"), 8, "give 8 bytes, but the shape [2] in F16 needs 4"},
+	{TENSOR("\"I64\"", "[2]", "[0,8]"), 8, "give 8 bytes, but the shape [2] in I64 needs 16"},
+	{TENSOR("\"F32\"", "[1]", "[0,4]"), 3, "'v': data_offsets end at byte 4, but the file has only 3"},
+	{TENSOR("\"F32\"", "[1]", "[4,0]"), 4, "'v': data_offsets are not two ascending"},
+	{TENSOR("\"F32\"", "[1]", "[-4,0]"), 4, "'v': data_offsets are not two ascending"},
+	{TENSOR("\"F32\"", "[1]", "[0,4,8]"), 8, "'v': data_offsets are not two ascending"},
+	{TENSOR("\"F32\"", "[1]", "[0.0,4.0]"), 4, "'v': data_offsets are not two ascending"},
+	{TENSOR("\"F32\"", "[1]", "{}"), 4, "'v': data_offsets are not two ascending"},
+	{TENSOR("\"F32\"", "[1]", "[0,9223372036854775807]"), 4, "'v': data_offsets end at byte 9223372036854775807"},
+	{TENSOR("\"F32\"", "[1]", "[4,8]"), 8, "'v': its data begins at byte 4, a hole of 4 bytes"},
+	{TENSOR("\"F32\"", "[1]", "[0,4]"), 5, "trailing bytes: 1 follow the last tensor 'v'"},
+	{"{}", 1, "trailing bytes: 1 follow the last tensor"},
+	{"{" W ",\"v\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8,
+	 "'v': its data at byte 4 overlaps that of 'w'"},
+	{"{" W ",\"v\":{\"dtype\":\"I32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8,
+	 "'v': its data at byte 4 overlaps that of 'w'"},
+	{"{" W ",\"v\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "overlaps that of"},
+	{"{" W ",\"v\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[9,13]}}", 13,
+	 "'v': its data begins at byte 9, a hole of 1 bytes"},
+	{"{" W ",\"v\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[4,4]}}", 8,
+	 "'v': its data at byte 4 overlaps that of 'w'"},
 };
 
 static void rejects_hostile_files(void **state)
@@ -322,18 +328,21 @@ static void rejects_wrong_lengths(void **state)
 		size_t size;
 		const char *message;
 	} cases[] = {
-		{ { 0 }, 0, "0 bytes are too few" },
-		{ { 0 }, 7, "7 bytes are too few" },
-		{ { 5, 0, 0, 0, 0, 0, 0, 0, '{', '}' }, 10, "a header of 5 bytes, but only 2 follow" },
-		{ { 1, 0xe1, 0xf5, 5, 0, 0, 0, 0, '{', '}' }, 10, "a header of 100000001 bytes, expected at most 100000000" },
-		{ { 0, 0xe1, 0xf5, 5, 0, 0, 0, 0, '{', '}' }, 10, "a header of 100000000 bytes, but only 2 follow" },
-		{ { 255, 255, 255, 255, 255, 255, 255, 255, '{', '}' }, 10, "a header of 18446744073709551615 bytes" },
+		{{0}, 0, "0 bytes are too few"},
+		{{0}, 7, "7 bytes are too few"},
+		{{5, 0, 0, 0, 0, 0, 0, 0, '{', '}'}, 10, "a header of 5 bytes, but only 2 follow"},
+		{{1, 0xe1, 0xf5, 5, 0, 0, 0, 0, '{', '}'},
+		 10,
+		 "a header of 100000001 bytes, expected at most 100000000"},
+		{{0, 0xe1, 0xf5, 5, 0, 0, 0, 0, '{', '}'}, 10, "a header of 100000000 bytes, but only 2 follow"},
+		{{255, 255, 255, 255, 255, 255, 255, 255, '{', '}'}, 10, "a header of 18446744073709551615 bytes"},
 	};
 	lw_tensors *tensors = NULL;
 
 	(void)state;
 	for (size_t i = 0; i < LW_COUNT(cases); i++) {
-		assert_int_equal(lw_safetensors_parse(&tensors, "evil.file", cases[i].bytes, cases[i].size), LW_E_FORMAT);
+		assert_int_equal(lw_safetensors_parse(&tensors, "evil.file", cases[i].bytes, cases[i].size),
+				 LW_E_FORMAT);
 		assert_non_null(strstr(lw_last_error(), cases[i].message));
 	}
 	assert_int_equal(lw_tensors_read(&tensors, "/absent/file"), LW_E_IO);
@@ -353,7 +362,7 @@ static void finds_among_thousands(void **state)
 		float value = (float)i;
 
 		snprintf(name, sizeof(name), "layer%d.weight", i * 7919 % COUNT);
-		assert_int_equal(lw_tensors_add(tensors, name, (int64_t[]){ 1 }, 1, &value), LW_OK);
+		assert_int_equal(lw_tensors_add(tensors, name, (int64_t[]){1}, 1, &value), LW_OK);
 	}
 	assert_int_equal(lw_tensors_write(tensors, path), LW_OK);
 	assert_int_equal(lw_tensors_read(&read, path), LW_OK);
@@ -391,8 +400,8 @@ static void a_failed_write_leaves_the_old_file(void **state)
 	assert_non_null(values);
 	assert_int_equal(lw_tensors_create(&small), LW_OK);
 	assert_int_equal(lw_tensors_create(&large), LW_OK);
-	assert_int_equal(lw_tensors_add(small, "w", (int64_t[]){ 3 }, 1, values), LW_OK);
-	assert_int_equal(lw_tensors_add(large, "w", (int64_t[]){ COUNT }, 1, values), LW_OK);
+	assert_int_equal(lw_tensors_add(small, "w", (int64_t[]){3}, 1, values), LW_OK);
+	assert_int_equal(lw_tensors_add(large, "w", (int64_t[]){COUNT}, 1, values), LW_OK);
 	assert_int_equal(lw_tensors_write(small, path), LW_OK);
 
 	signal(SIGXFSZ, SIG_IGN);
@@ -418,16 +427,11 @@ static void a_failed_write_leaves_the_old_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(writes_and_reads_bits),
-		cmocka_unit_test(writes_the_expected_bytes),
-		cmocka_unit_test(rejects_wrong_tensors),
-		cmocka_unit_test(halves_are_exact),
-		cmocka_unit_test(doubles_round_to_nearest),
-		cmocka_unit_test(leaves_out_whole_numbers),
-		cmocka_unit_test(rejects_hostile_files),
-		cmocka_unit_test(rejects_wrong_lengths),
-		cmocka_unit_test(finds_among_thousands),
-		cmocka_unit_test(a_failed_write_leaves_the_old_file),
+		cmocka_unit_test(writes_and_reads_bits),    cmocka_unit_test(writes_the_expected_bytes),
+		cmocka_unit_test(rejects_wrong_tensors),    cmocka_unit_test(halves_are_exact),
+		cmocka_unit_test(doubles_round_to_nearest), cmocka_unit_test(leaves_out_whole_numbers),
+		cmocka_unit_test(rejects_hostile_files),    cmocka_unit_test(rejects_wrong_lengths),
+		cmocka_unit_test(finds_among_thousands),    cmocka_unit_test(a_failed_write_leaves_the_old_file),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
