@@ -50,6 +50,29 @@
 #define LW_LOAD(width, p) LW_JOIN(LW_LOAD, width)(p)
 #define LW_STORE(width, v, p) LW_JOIN(LW_STORE, width)(v, p)
 
+/* LW_LOAD_PART(width, p, count), LW_STORE_PART(width, v, p, count): only the first `count` floats, the rest 0. For tails. */
+#define LW_DEFINE_PART(width)                                                                                          \
+	static inline LW_FLOAT(width) LW_JOIN(lw_load_part_, width)(__global const float *p, int count)                \
+	{                                                                                                              \
+		float part[width];                                                                                     \
+		for (int i = 0; i < width; i++)                                                                        \
+			part[i] = i < count ? p[i] : 0.0f;                                                             \
+		return LW_LOAD(width, part);                                                                           \
+	}                                                                                                              \
+	static inline void LW_JOIN(lw_store_part_, width)(LW_FLOAT(width) v, __global float *p, int count)             \
+	{                                                                                                              \
+		float part[width];                                                                                     \
+		LW_STORE(width, v, part);                                                                              \
+		for (int i = 0; i < width && i < count; i++)                                                           \
+			p[i] = part[i];                                                                                \
+	}
+LW_DEFINE_PART(1)
+LW_DEFINE_PART(4)
+LW_DEFINE_PART(8)
+LW_DEFINE_PART(16)
+#define LW_LOAD_PART(width, p, count) LW_JOIN(lw_load_part_, width)(p, count)
+#define LW_STORE_PART(width, v, p, count) LW_JOIN(lw_store_part_, width)(v, p, count)
+
 /*
  * LW_EACH(n, F) is F(0) F(1) .. F(n-1), n up to 16: register tiles are written with it, because accumulators in a
  * private array leave the registers on some compilers.

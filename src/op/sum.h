@@ -1,0 +1,14 @@
+/* sum: sums over the batch, cut into lw_batch_parts parts that are added in order. */
+#ifndef LW_OP_SUM_H
+#define LW_OP_SUM_H
+
+#include "op/op.h"
+
+/* sum[i] = ((partial[0][i] + partial[1][i]) + partial[2][i]) + ... over the parts, each of `count` floats. */
+lw_status lw_op_sum_parts(const lw_op_context *context, int parts, size_t count, lw_buf *partial, lw_buf *sum);
+
+/* The sum of each channel over all pixels of all images; partial holds lw_batch_parts(images) * channels floats. */
+lw_status lw_op_sum_rows(const lw_op_context *context, int images, int pixels, int channels, lw_buf *rows, lw_buf *partial,
+			 lw_buf *sum);
+
+#endif
