@@ -10,16 +10,21 @@
 extern "C" {
 #endif
 
-/* A schedule multiplies the learning rate by a factor of the step. With warm-up the factor rises linearly from 1/warmup at
- * step 1 to its value over `warmup` steps. Steps count from 1; `total` is the run's number of steps. */
+/*
+ * A schedule multiplies the learning rate by a factor of the step. Steps count from 1; below, `done` = step - 1 is how many
+ * were done before, so step 1 has the factor of done = 0, as in PyTorch and Caffe. Warm-up multiplies the factor by
+ * step/warmup while step < warmup: done goes on counting, but t, from 0 to 1, runs over the steps after warm-up,
+ * t = (done - warmup) / (total - warmup), where `total` is the run's number of steps.
+ */
 typedef enum lw_schedule_kind {
 	LW_SCHEDULE_CONSTANT,
-	LW_SCHEDULE_STEP,        /* gamma^floor(step / size) */
-	LW_SCHEDULE_MULTISTEP,   /* gamma^(milestones passed) */
+	LW_SCHEDULE_STEP,        /* gamma^floor(done / size) */
+	LW_SCHEDULE_MULTISTEP,   /* gamma^(milestones <= done) */
 	LW_SCHEDULE_COSINE,      /* min_factor + (1-min_factor) * (1+cos(pi*t))/2 (Loshchilov and Hutter 2017) */
 	LW_SCHEDULE_POLYNOMIAL,  /* min_factor + (1-min_factor) * (1-t)^power */
-	LW_SCHEDULE_EXPONENTIAL, /* gamma^step */
-	LW_SCHEDULE_ONE_CYCLE    /* cosine up from 1/div_factor to 1 over pct_start, then down to 1/(div_factor*final_div_factor) (Smith 2018) */
+	LW_SCHEDULE_EXPONENTIAL, /* gamma^done */
+	LW_SCHEDULE_ONE_CYCLE    /* cosine up from 1/div_factor to 1 over pct_start of the run, then down to
+				  * 1/(div_factor*final_div_factor) at the last step (Smith 2018); warmup must be 0 */
 } lw_schedule_kind;
 
 enum { LW_SCHEDULE_MAX_MILESTONES = 16 };
@@ -27,8 +32,8 @@ enum { LW_SCHEDULE_MAX_MILESTONES = 16 };
 typedef struct lw_schedule {
 	lw_schedule_kind kind;
 	int warmup;        /* steps */
-	int size;          /* step */
-	double gamma;      /* step, multistep 0.1, exponential 0.999 */
+	int size;          /* step: from 1; must be given */
+	double gamma;      /* step, multistep, exponential; NAN: 0.1, exponential 0.999 */
 	int milestone_count;
 	int milestones[LW_SCHEDULE_MAX_MILESTONES]; /* steps, rising */
 	double power;      /* polynomial, 1 */
@@ -39,7 +44,11 @@ typedef struct lw_schedule {
 LW_API void lw_schedule_defaults(lw_schedule *schedule);
 /* The kind of a name ("one_cycle"); LW_E_ARGUMENT names the nearest. */
 LW_API lw_status lw_schedule_find(const char *name, lw_schedule_kind *kind);
+LW_API const char *lw_schedule_name(lw_schedule_kind kind);
+/* LW_E_ARGUMENT where a field that the kind reads is out of range. */
 LW_API lw_status lw_schedule_check(const lw_schedule *schedule);
+/* LW_E_ARGUMENT where the kind (cosine, polynomial, one_cycle) needs the number of steps and it is 0 or less. */
+LW_API lw_status lw_schedule_check_total(const lw_schedule *schedule, int64_t total);
 /* The factor at a step, 1-based. Pure. */
 LW_API double lw_schedule_factor(const lw_schedule *schedule, int64_t step, int64_t total);
 
@@ -59,10 +68,14 @@ typedef struct lw_rule_options {
 	double weight_decay;
 } lw_rule_options;
 
-/* A parameter group. Fields that were not given are NAN (numbers), -1 (flags), NULL: taken from lw_optim_options. */
+/*
+ * A parameter group. Fields that were not given are NAN (numbers), -1 (flags), NULL: taken from lw_optim_options. A pattern
+ * is a glob over the whole parameter name, or "re:" and a POSIX extended regular expression that is searched for in it (^
+ * and $ anchor it). lr_mult and decay_mult multiply the common lr and weight_decay where the group gives none of its own.
+ */
 typedef struct lw_group_options {
 	const char *name;
-	const char *const *match; /* globs over parameter names, or "re:" and a POSIX extended regular expression */
+	const char *const *match;
 	size_t match_count;
 	bool is_default;
 	bool freeze;

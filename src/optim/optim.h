@@ -40,19 +40,30 @@ void lw_groups_destroy(lw_groups **groups);
 /* Unfreezes what is due at the step (1-based); *changed says whether anything was. */
 void lw_groups_at_step(lw_groups *groups, int64_t step, bool *changed);
 
-/* Learning rate of a group at a step, and of one of its parameters (layer decay). */
+/* Learning rate of a group at a step; a parameter's is that times layer_decay^depth. */
 double lw_group_lr(const lw_group *group, int64_t step, int64_t total);
 
 enum { LW_RULE_MAX_STATES = 3, LW_RULE_ROW = 16 };
 
+/* Which options of lw_rule_options, apart from weight_decay, a rule reads. */
+typedef enum lw_rule_takes {
+	LW_TAKES_MOMENTUM, /* momentum, dampening, nesterov, caffe */
+	LW_TAKES_MOMENTS   /* beta1, beta2, eps, amsgrad */
+} lw_rule_takes;
+
 /*
- * An update rule. State arenas have the parameters' offsets. A row is what one launch reads for a class of parameters
+ * An update rule. State arenas have the parameters' offsets; at a parameter's first update they are written without
+ * being read, so what is in them before does not matter. A row is what one launch reads for a class of parameters
  * (same group, same t, same decay): LW_RULE_ROW floats, laid out by the rule as its kernel reads them.
  */
 typedef struct lw_rule {
 	const char *name;
+	const char *source, *function; /* cl/<source>.cl; rules may share a kernel */
+	lw_rule_takes options;
 	int state_count; /* arenas for these options may be fewer: see states() */
 	const char *state_names[LW_RULE_MAX_STATES]; /* "momentum"; "exp_avg", "exp_avg_sq", "max_exp_avg_sq" */
+	/* LW_E_ARGUMENT for options out of range or that exclude each other. */
+	lw_status (*check)(const lw_rule_options *options);
 	/* Which state arenas these options need (bit s). */
 	unsigned (*states)(const lw_rule_options *options);
 	/* Bytes read and written per parameter, for reports. */
@@ -63,6 +74,8 @@ typedef struct lw_rule {
 
 const lw_rule *lw_rule_find(const char *name);
 const lw_rule *lw_rule_at(size_t index);
+/* The rule exists (LW_E_ARGUMENT names the nearest) and takes these options. */
+lw_status lw_rule_check(const lw_rule_options *options);
 
 /* One entry of the chunk table: floats [offset, offset+length) of the arenas follow row `row`; param indexes the net's parameters. */
 typedef struct lw_chunk {
@@ -73,17 +86,25 @@ enum { LW_CHUNK_FLOATS = 16384 };
 
 /*
  * One launch that updates all chunks of a rule. rows: count x LW_RULE_ROW floats. scale: one float per row, a
- * coefficient for the gradient (clipping); a NaN there means: leave these parameters alone. May be NULL: 1.
+ * coefficient for the gradient (clipping); a NaN there means: leave these parameters alone. May be NULL: 1. States that
+ * no row needs may be NULL.
  */
 lw_status lw_rule_update(const lw_op_context *context, const lw_rule *rule, lw_buf *chunks, int chunk_count, lw_buf *rows,
 			 lw_buf *scale, lw_buf *params, lw_buf *gradients, lw_buf *const states[LW_RULE_MAX_STATES]);
 
+/* The forms of the update and norm kernels, for tests: context->force_variant takes one. All have the same bits. */
+int lw_update_variant_count(void);
+const char *lw_update_variant_name(int variant);
+bool lw_update_variant_applies(const lw_op_context *context, int variant);
+
 /*
- * Sums of squares: sums[chunk] of each chunk's gradients (NaN or infinite where a gradient is), then norms: for each
- * clip domain d, coefficient min(1, max_norm[d]/(norm+1e-6)) into scale[row] for rows with domain_of_row[row] = d (a
- * negative domain: 1). If any sum is not finite every scale becomes NaN, so nothing is updated. norms[d] is written too.
+ * chunk_norms[chunk]: the 2-norm of each chunk's gradients, NaN where one of them is not finite and only there. norms[d]:
+ * of each clip domain d, over the chunks whose row has domain_of_row[row] = d. scale[row]: min(1, max_norms[d] / (norms[d]
+ * + 1e-6)); 1 for a negative domain, and where max_norms[d] is infinite, 0 or less. If any chunk's norm is NaN, every norm
+ * and scale becomes NaN, so that nothing is updated. A finite norm is at most FLT_MAX. At least one domain.
  */
-lw_status lw_gradient_norms(const lw_op_context *context, lw_buf *chunks, int chunk_count, lw_buf *gradients, lw_buf *sums,
-			    lw_buf *domain_of_row, int row_count, lw_buf *max_norms, int domain_count, lw_buf *scale, lw_buf *norms);
+lw_status lw_gradient_norms(const lw_op_context *context, lw_buf *chunks, int chunk_count, lw_buf *gradients,
+			    lw_buf *chunk_norms, lw_buf *domain_of_row, int row_count, lw_buf *max_norms, int domain_count,
+			    lw_buf *scale, lw_buf *norms);
 
 #endif
