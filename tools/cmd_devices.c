@@ -28,20 +28,27 @@ static const struct argp parser = {
 	.options = options,
 	.parser = parse,
 	.doc = "Lists the OpenCL devices of this machine."
-	       "\vThe first column is a name for --device, `platform:device` by number. Numbers may change when drivers come and go, so "
-	       "parts of names serve too, without regard to case: `portable:0`, `intel`, `nvidia:1`. `auto` is a GPU before a CPU; "
+	       "\vThe first column is a name for --device, `platform:device` by number. Numbers may change when "
+	       "drivers come and go, so "
+	       "parts of names serve too, without regard to case: `portable:0`, `intel`, `nvidia:1`. `auto` is a GPU "
+	       "before a CPU; "
 	       "`portable:0/2` makes two devices of the halves of one, `portable:0/2.1` is the second half alone.\n\n"
-	       "`rounded` says whether division and square root can be correctly rounded, `denormals` whether tiny numbers are kept; "
+	       "`rounded` says whether division and square root can be correctly rounded, `denormals` whether tiny "
+	       "numbers are kept; "
 	       "`reproducible: true` gets the same bits either way.",
 };
 
 static const char *type_name(lw_device_type type)
 {
 	switch (type) {
-	case LW_DEVICE_CPU: return "CPU";
-	case LW_DEVICE_GPU: return "GPU";
-	case LW_DEVICE_ACCELERATOR: return "accelerator";
-	case LW_DEVICE_SIMULATED: return "simulated";
+	case LW_DEVICE_CPU:
+		return "CPU";
+	case LW_DEVICE_GPU:
+		return "GPU";
+	case LW_DEVICE_ACCELERATOR:
+		return "accelerator";
+	case LW_DEVICE_SIMULATED:
+		return "simulated";
 	}
 	return "unknown";
 }
@@ -59,15 +66,17 @@ static json_t *device_object(const lw_device_info *d)
 	char name[32];
 
 	snprintf(name, sizeof(name), "%d:%d", d->platform_index, d->device_index);
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:b, s:b, s:b, s:b}",
-			 "device", name, "platform", text(d->platform), "platform_vendor", text(d->platform_vendor), "vendor",
-			 text(d->vendor), "name", text(d->name), "driver", text(d->driver), "type", type_name(d->type),
-			 "compute_units", (json_int_t)d->compute_units, "clock_mhz", (json_int_t)d->clock_mhz, "memory",
-			 (json_int_t)d->global_memory, "local_memory", (json_int_t)d->local_memory, "max_allocation",
-			 (json_int_t)d->max_allocation, "max_work_group", (json_int_t)d->max_work_group, "vector_width",
-			 (json_int_t)d->vector_width, "alignment", (json_int_t)d->alignment, "opencl_version",
-			 text(d->opencl_version), "opencl_c_version", text(d->opencl_c_version), "fp16", d->fp16, "fp64",
-			 d->fp64, "correctly_rounded_divide_sqrt", d->correctly_rounded, "denormals", d->denormals);
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:b, "
+			 "s:b, s:b, s:b}",
+			 "device", name, "platform", text(d->platform), "platform_vendor", text(d->platform_vendor),
+			 "vendor", text(d->vendor), "name", text(d->name), "driver", text(d->driver), "type",
+			 type_name(d->type), "compute_units", (json_int_t)d->compute_units, "clock_mhz",
+			 (json_int_t)d->clock_mhz, "memory", (json_int_t)d->global_memory, "local_memory",
+			 (json_int_t)d->local_memory, "max_allocation", (json_int_t)d->max_allocation, "max_work_group",
+			 (json_int_t)d->max_work_group, "vector_width", (json_int_t)d->vector_width, "alignment",
+			 (json_int_t)d->alignment, "opencl_version", text(d->opencl_version), "opencl_c_version",
+			 text(d->opencl_c_version), "fp16", d->fp16, "fp64", d->fp64, "correctly_rounded_divide_sqrt",
+			 d->correctly_rounded, "denormals", d->denormals);
 }
 
 static int print_json(const char *command, const lw_device_info *list, size_t count)
@@ -121,8 +130,9 @@ static lw_status add_row(lw_table *table, const lw_device_info *d)
 static int print_table(const char *command, const lw_device_info *list, size_t count)
 {
 	lw_table *table = NULL;
-	lw_status status = lw_table_create(&table, "device,platform,name,vendor,driver,type,units>,memory>,local>,OpenCL C,fp16,fp64,"
-						   "rounded,denormals");
+	lw_status status = lw_table_create(
+		&table, "device,platform,name,vendor,driver,type,units>,memory>,local>,OpenCL C,fp16,fp64,"
+			"rounded,denormals");
 
 	for (size_t i = 0; i < count && status == LW_OK; i++)
 		status = add_row(table, &list[i]);

@@ -114,9 +114,9 @@ lw_status lw_sim_open(lw_device *device, const char *options);
 
 /* What one name of a device means in a list of devices. */
 typedef struct lw_selection {
-	size_t index;   /* in the list */
+	size_t index;	/* in the list */
 	unsigned parts; /* equal sub-devices to make of it; 1: none, it is meant whole */
-	int part;       /* the one of them that is meant; -1: all */
+	int part;	/* the one of them that is meant; -1: all */
 } lw_selection;
 
 /* LW_E_ARGUMENT where the name fits nothing or several, with what there is in the message. */

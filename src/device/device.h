@@ -85,11 +85,17 @@ typedef struct lw_launch {
 	double flops, bytes; /* what it does and moves, for models and reports */
 } lw_launch;
 
-static inline void lw_arg_buf(lw_launch *l, lw_buf *buf) { l->args[l->arg_count++] = (lw_arg){LW_ARG_BUF, {.buf = buf}}; }
+static inline void lw_arg_buf(lw_launch *l, lw_buf *buf)
+{
+	l->args[l->arg_count++] = (lw_arg){LW_ARG_BUF, {.buf = buf}};
+}
 static inline void lw_arg_int(lw_launch *l, int i) { l->args[l->arg_count++] = (lw_arg){LW_ARG_INT, {.i = i}}; }
 static inline void lw_arg_uint(lw_launch *l, uint32_t u) { l->args[l->arg_count++] = (lw_arg){LW_ARG_UINT, {.u = u}}; }
 static inline void lw_arg_float(lw_launch *l, float f) { l->args[l->arg_count++] = (lw_arg){LW_ARG_FLOAT, {.f = f}}; }
-static inline void lw_arg_local(lw_launch *l, size_t bytes) { l->args[l->arg_count++] = (lw_arg){LW_ARG_LOCAL, {.local_bytes = bytes}}; }
+static inline void lw_arg_local(lw_launch *l, size_t bytes)
+{
+	l->args[l->arg_count++] = (lw_arg){LW_ARG_LOCAL, {.local_bytes = bytes}};
+}
 static inline void lw_launch_1d(lw_launch *l, size_t global, size_t local)
 {
 	l->dimensions = 1;

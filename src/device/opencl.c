@@ -119,10 +119,14 @@ static cl_int set_argument(cl_kernel kernel, cl_uint index, const lw_arg *arg)
 		if (arg->value.buf)
 			memory = arg->value.buf->handle;
 		return clSetKernelArg(kernel, index, sizeof memory, &memory);
-	case LW_ARG_INT: return clSetKernelArg(kernel, index, sizeof(cl_int), &arg->value.i);
-	case LW_ARG_UINT: return clSetKernelArg(kernel, index, sizeof(cl_uint), &arg->value.u);
-	case LW_ARG_FLOAT: return clSetKernelArg(kernel, index, sizeof(cl_float), &arg->value.f);
-	case LW_ARG_LOCAL: return clSetKernelArg(kernel, index, arg->value.local_bytes, NULL);
+	case LW_ARG_INT:
+		return clSetKernelArg(kernel, index, sizeof(cl_int), &arg->value.i);
+	case LW_ARG_UINT:
+		return clSetKernelArg(kernel, index, sizeof(cl_uint), &arg->value.u);
+	case LW_ARG_FLOAT:
+		return clSetKernelArg(kernel, index, sizeof(cl_float), &arg->value.f);
+	case LW_ARG_LOCAL:
+		return clSetKernelArg(kernel, index, arg->value.local_bytes, NULL);
 	}
 	return CL_INVALID_ARG_VALUE;
 }
@@ -178,12 +182,18 @@ static void opencl_event_wait(void *event)
 static const char *command_name(cl_command_type type)
 {
 	switch (type) {
-	case CL_COMMAND_NDRANGE_KERNEL: return "kernel";
-	case CL_COMMAND_READ_BUFFER: return "read";
-	case CL_COMMAND_WRITE_BUFFER: return "write";
-	case CL_COMMAND_COPY_BUFFER: return "copy";
-	case CL_COMMAND_FILL_BUFFER: return "fill";
-	default: return "command";
+	case CL_COMMAND_NDRANGE_KERNEL:
+		return "kernel";
+	case CL_COMMAND_READ_BUFFER:
+		return "read";
+	case CL_COMMAND_WRITE_BUFFER:
+		return "write";
+	case CL_COMMAND_COPY_BUFFER:
+		return "copy";
+	case CL_COMMAND_FILL_BUFFER:
+		return "fill";
+	default:
+		return "command";
 	}
 }
 

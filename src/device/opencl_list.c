@@ -6,33 +6,69 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INSTALL_HINT                                                                                                   \
-	"install one: `apt-get install pocl-opencl-icd` for the CPU, or the GPU vendor's OpenCL driver"
+#define INSTALL_HINT "install one: `apt-get install pocl-opencl-icd` for the CPU, or the GPU vendor's OpenCL driver"
 
 static const char *error_name(int error)
 {
 	/* the errors of OpenCL 1.2, -1 to -19 and -30 to -68, and the loader's */
-	static const char *const runtime[] = {
-		"CL_DEVICE_NOT_FOUND", "CL_DEVICE_NOT_AVAILABLE", "CL_COMPILER_NOT_AVAILABLE",
-		"CL_MEM_OBJECT_ALLOCATION_FAILURE", "CL_OUT_OF_RESOURCES", "CL_OUT_OF_HOST_MEMORY",
-		"CL_PROFILING_INFO_NOT_AVAILABLE", "CL_MEM_COPY_OVERLAP", "CL_IMAGE_FORMAT_MISMATCH",
-		"CL_IMAGE_FORMAT_NOT_SUPPORTED", "CL_BUILD_PROGRAM_FAILURE", "CL_MAP_FAILURE",
-		"CL_MISALIGNED_SUB_BUFFER_OFFSET", "CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST",
-		"CL_COMPILE_PROGRAM_FAILURE", "CL_LINKER_NOT_AVAILABLE", "CL_LINK_PROGRAM_FAILURE",
-		"CL_DEVICE_PARTITION_FAILED", "CL_KERNEL_ARG_INFO_NOT_AVAILABLE"};
-	static const char *const invalid[] = {
-		"CL_INVALID_VALUE", "CL_INVALID_DEVICE_TYPE", "CL_INVALID_PLATFORM", "CL_INVALID_DEVICE",
-		"CL_INVALID_CONTEXT", "CL_INVALID_QUEUE_PROPERTIES", "CL_INVALID_COMMAND_QUEUE",
-		"CL_INVALID_HOST_PTR", "CL_INVALID_MEM_OBJECT", "CL_INVALID_IMAGE_FORMAT_DESCRIPTOR",
-		"CL_INVALID_IMAGE_SIZE", "CL_INVALID_SAMPLER", "CL_INVALID_BINARY", "CL_INVALID_BUILD_OPTIONS",
-		"CL_INVALID_PROGRAM", "CL_INVALID_PROGRAM_EXECUTABLE", "CL_INVALID_KERNEL_NAME",
-		"CL_INVALID_KERNEL_DEFINITION", "CL_INVALID_KERNEL", "CL_INVALID_ARG_INDEX", "CL_INVALID_ARG_VALUE",
-		"CL_INVALID_ARG_SIZE", "CL_INVALID_KERNEL_ARGS", "CL_INVALID_WORK_DIMENSION",
-		"CL_INVALID_WORK_GROUP_SIZE", "CL_INVALID_WORK_ITEM_SIZE", "CL_INVALID_GLOBAL_OFFSET",
-		"CL_INVALID_EVENT_WAIT_LIST", "CL_INVALID_EVENT", "CL_INVALID_OPERATION", "CL_INVALID_GL_OBJECT",
-		"CL_INVALID_BUFFER_SIZE", "CL_INVALID_MIP_LEVEL", "CL_INVALID_GLOBAL_WORK_SIZE", "CL_INVALID_PROPERTY",
-		"CL_INVALID_IMAGE_DESCRIPTOR", "CL_INVALID_COMPILER_OPTIONS", "CL_INVALID_LINKER_OPTIONS",
-		"CL_INVALID_DEVICE_PARTITION_COUNT"};
+	static const char *const runtime[] = {"CL_DEVICE_NOT_FOUND",
+					      "CL_DEVICE_NOT_AVAILABLE",
+					      "CL_COMPILER_NOT_AVAILABLE",
+					      "CL_MEM_OBJECT_ALLOCATION_FAILURE",
+					      "CL_OUT_OF_RESOURCES",
+					      "CL_OUT_OF_HOST_MEMORY",
+					      "CL_PROFILING_INFO_NOT_AVAILABLE",
+					      "CL_MEM_COPY_OVERLAP",
+					      "CL_IMAGE_FORMAT_MISMATCH",
+					      "CL_IMAGE_FORMAT_NOT_SUPPORTED",
+					      "CL_BUILD_PROGRAM_FAILURE",
+					      "CL_MAP_FAILURE",
+					      "CL_MISALIGNED_SUB_BUFFER_OFFSET",
+					      "CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST",
+					      "CL_COMPILE_PROGRAM_FAILURE",
+					      "CL_LINKER_NOT_AVAILABLE",
+					      "CL_LINK_PROGRAM_FAILURE",
+					      "CL_DEVICE_PARTITION_FAILED",
+					      "CL_KERNEL_ARG_INFO_NOT_AVAILABLE"};
+	static const char *const invalid[] = {"CL_INVALID_VALUE",
+					      "CL_INVALID_DEVICE_TYPE",
+					      "CL_INVALID_PLATFORM",
+					      "CL_INVALID_DEVICE",
+					      "CL_INVALID_CONTEXT",
+					      "CL_INVALID_QUEUE_PROPERTIES",
+					      "CL_INVALID_COMMAND_QUEUE",
+					      "CL_INVALID_HOST_PTR",
+					      "CL_INVALID_MEM_OBJECT",
+					      "CL_INVALID_IMAGE_FORMAT_DESCRIPTOR",
+					      "CL_INVALID_IMAGE_SIZE",
+					      "CL_INVALID_SAMPLER",
+					      "CL_INVALID_BINARY",
+					      "CL_INVALID_BUILD_OPTIONS",
+					      "CL_INVALID_PROGRAM",
+					      "CL_INVALID_PROGRAM_EXECUTABLE",
+					      "CL_INVALID_KERNEL_NAME",
+					      "CL_INVALID_KERNEL_DEFINITION",
+					      "CL_INVALID_KERNEL",
+					      "CL_INVALID_ARG_INDEX",
+					      "CL_INVALID_ARG_VALUE",
+					      "CL_INVALID_ARG_SIZE",
+					      "CL_INVALID_KERNEL_ARGS",
+					      "CL_INVALID_WORK_DIMENSION",
+					      "CL_INVALID_WORK_GROUP_SIZE",
+					      "CL_INVALID_WORK_ITEM_SIZE",
+					      "CL_INVALID_GLOBAL_OFFSET",
+					      "CL_INVALID_EVENT_WAIT_LIST",
+					      "CL_INVALID_EVENT",
+					      "CL_INVALID_OPERATION",
+					      "CL_INVALID_GL_OBJECT",
+					      "CL_INVALID_BUFFER_SIZE",
+					      "CL_INVALID_MIP_LEVEL",
+					      "CL_INVALID_GLOBAL_WORK_SIZE",
+					      "CL_INVALID_PROPERTY",
+					      "CL_INVALID_IMAGE_DESCRIPTOR",
+					      "CL_INVALID_COMPILER_OPTIONS",
+					      "CL_INVALID_LINKER_OPTIONS",
+					      "CL_INVALID_DEVICE_PARTITION_COUNT"};
 
 	if (error == -1001)
 		return "CL_PLATFORM_NOT_FOUND_KHR";
@@ -48,8 +84,10 @@ static lw_status status_of(int error)
 	switch (error) {
 	case CL_MEM_OBJECT_ALLOCATION_FAILURE:
 	case CL_OUT_OF_HOST_MEMORY:
-	case CL_INVALID_BUFFER_SIZE: return LW_E_MEMORY;
-	default: return LW_E_DEVICE;
+	case CL_INVALID_BUFFER_SIZE:
+		return LW_E_MEMORY;
+	default:
+		return LW_E_DEVICE;
 	}
 }
 
@@ -217,13 +255,14 @@ static lw_status add_platform(lw_device_info **list, size_t *count, size_t *capa
 	if (status == LW_E_MEMORY)
 		return status;
 	if (id_count == 0)
-		lw_log(level, "platform %d (%s) has no devices%s%s", platform_index, name,
-		       status != LW_OK ? ": " : "", status != LW_OK ? lw_last_error() : "");
+		lw_log(level, "platform %d (%s) has no devices%s%s", platform_index, name, status != LW_OK ? ": " : "",
+		       status != LW_OK ? lw_last_error() : "");
 	status = LW_OK;
 	for (cl_uint i = 0; i < id_count; i++) {
 		lw_device_info *info;
 
-		if (!device_number(ids[i], CL_DEVICE_AVAILABLE) || !device_number(ids[i], CL_DEVICE_COMPILER_AVAILABLE)) {
+		if (!device_number(ids[i], CL_DEVICE_AVAILABLE) ||
+		    !device_number(ids[i], CL_DEVICE_COMPILER_AVAILABLE)) {
 			lw_log(level, "device %u of platform %s is not available or has no compiler", i, name);
 			continue;
 		}
@@ -285,7 +324,8 @@ static lw_status open_part(cl_device_id *id, unsigned parts, unsigned part)
 	lw_status status;
 
 	if (parts > units)
-		return lw_fail(LW_E_ARGUMENT, "the device has %u compute units and cannot be made %u devices", units, parts);
+		return lw_fail(LW_E_ARGUMENT, "the device has %u compute units and cannot be made %u devices", units,
+			       parts);
 	if (!divides_equally(*id))
 		return lw_fail(LW_E_UNSUPPORTED, "the driver cannot divide it into equal devices");
 	error = clCreateSubDevices(*id, properties, 0, NULL, &count);

@@ -190,8 +190,8 @@ lw_status lw_queue_copy(lw_queue *queue, lw_buf *from, size_t from_offset, lw_bu
 	if (bytes == 0)
 		return LW_OK;
 	if (from->root == to->root && start < goal + bytes && goal < start + bytes)
-		return lw_fail(LW_E_ARGUMENT, "copy: %zu bytes from %zu to %zu of the same buffer overlap", bytes, start,
-			       goal);
+		return lw_fail(LW_E_ARGUMENT, "copy: %zu bytes from %zu to %zu of the same buffer overlap", bytes,
+			       start, goal);
 	LW_TRY(queue->device->backend->copy(queue, from, from_offset, to, to_offset, bytes, &handle));
 	return book(queue, handle, 0, event);
 }
@@ -232,12 +232,13 @@ static lw_status check_group(const lw_launch *launch)
 				       "kernel %s: global size %zu of dimension %d is no multiple of local size %zu",
 				       kernel->name, launch->global[d], d, local);
 		if (local > info->max_local_size[d] || !lw_mul_size(group, local, &group))
-			return lw_fail(LW_E_ARGUMENT, "kernel %s: local size %zu of dimension %d is above %s's limit %zu",
+			return lw_fail(LW_E_ARGUMENT,
+				       "kernel %s: local size %zu of dimension %d is above %s's limit %zu",
 				       kernel->name, local, d, kernel->device->label, info->max_local_size[d]);
 	}
 	if (group > kernel->max_work_group)
-		return lw_fail(LW_E_ARGUMENT, "kernel %s: a work-group of %zu items, %s takes at most %zu", kernel->name,
-			       group, kernel->device->label, kernel->max_work_group);
+		return lw_fail(LW_E_ARGUMENT, "kernel %s: a work-group of %zu items, %s takes at most %zu",
+			       kernel->name, group, kernel->device->label, kernel->max_work_group);
 	return LW_OK;
 }
 
@@ -272,8 +273,7 @@ static lw_status check_launch(const lw_queue *queue, const lw_launch *launch)
 	}
 	if (local_bytes > queue->device->info.local_memory)
 		return lw_fail(LW_E_ARGUMENT, "kernel %s: %zu bytes of local memory, %s has %llu", kernel->name,
-			       local_bytes, queue->device->label,
-			       (unsigned long long)queue->device->info.local_memory);
+			       local_bytes, queue->device->label, (unsigned long long)queue->device->info.local_memory);
 	return check_group(launch);
 }
 
@@ -299,8 +299,8 @@ lw_status lw_queue_gemm(lw_queue *queue, bool transpose_a, bool transpose_b, int
 	void *handle = NULL;
 
 	if (m < 0 || n < 0 || k <= 0 || lda < a_columns || ldb < b_columns || ldc < n)
-		return lw_fail(LW_E_ARGUMENT, "matrix product %d x %d x %d with rows of %d, %d and %d elements", m, n, k,
-			       lda, ldb, ldc);
+		return lw_fail(LW_E_ARGUMENT, "matrix product %d x %d x %d with rows of %d, %d and %d elements", m, n,
+			       k, lda, ldb, ldc);
 	if (m == 0 || n == 0)
 		return LW_OK;
 	LW_TRY(check_range(queue, a, 0, ((size_t)(a_rows - 1) * (size_t)lda + (size_t)a_columns) * 4, "matrix A"));

@@ -124,7 +124,8 @@ static lw_status take_parts(lw_selection *selection, span *name)
 	if (!span_number(n, &parts) || (dot && !span_number(k, &part)))
 		return LW_OK;
 	if (parts == 0 || part >= parts)
-		return lw_fail(LW_E_ARGUMENT, "device `%.*s`: %u parts are counted from 1 up, a part of them from 0 to n-1",
+		return lw_fail(LW_E_ARGUMENT,
+			       "device `%.*s`: %u parts are counted from 1 up, a part of them from 0 to n-1",
 			       (int)name->length, name->start, parts);
 	selection->parts = parts;
 	selection->part = dot ? (int)part : -1;
@@ -142,8 +143,8 @@ static lw_status fail_listing(const lw_device_info *list, size_t count, const ch
 				      list[i].platform_index, list[i].device_index, list[i].platform, list[i].name);
 		used += length > 0 ? (size_t)length : 0;
 	}
-	return lw_fail(LW_E_ARGUMENT, "device `%s` fits %s; there is: %s", name,
-		       found ? "several devices" : "none", text);
+	return lw_fail(LW_E_ARGUMENT, "device `%s` fits %s; there is: %s", name, found ? "several devices" : "none",
+		       text);
 }
 
 lw_status lw_select(lw_selection *selection, const lw_device_info *list, size_t count, const char *name)
@@ -285,8 +286,8 @@ lw_status lw_devices_open(lw_device ***devices, size_t *count, const char *names
 		end = name_end(rest);
 		s = span_trim((span){rest, (size_t)(end - rest)});
 		if (s.length == 0) {
-			status = lw_fail(LW_E_ARGUMENT, "`%s`: a device's name is empty; `auto` means the best there is",
-					 names);
+			status = lw_fail(LW_E_ARGUMENT,
+					 "`%s`: a device's name is empty; `auto` means the best there is", names);
 			goto out;
 		}
 		LW_GO(lw_format_string(&name, "%.*s", (int)s.length, s.start));

@@ -10,7 +10,7 @@
 
 typedef struct sim_device {
 	double gflops, gbs, launch_us; /* what it computes and moves, and what a command costs at least */
-	double memory, used;           /* bytes */
+	double memory, used;	       /* bytes */
 	double fail, fail_async;       /* the number of the call or command that fails, from 1; 0: none */
 	double calls, commands;
 	pthread_mutex_t lock;
@@ -31,10 +31,10 @@ static lw_status parse_options(sim_device *sim, lw_device_info *info, const char
 	const struct {
 		const char *name;
 		double *value;
-	} known[] = {{"gflops", &sim->gflops}, {"gbs", &sim->gbs}, {"launch_us", &sim->launch_us},
-		     {"memory", &sim->memory}, {"fail", &sim->fail}, {"fail_async", &sim->fail_async},
-		     {"units", &units}, {"width", &width}, {"local", &local}, {"group", &group},
-		     {"alignment", &alignment}, {"fp64", &fp64}};
+	} known[] = {{"gflops", &sim->gflops}, {"gbs", &sim->gbs},	  {"launch_us", &sim->launch_us},
+		     {"memory", &sim->memory}, {"fail", &sim->fail},	  {"fail_async", &sim->fail_async},
+		     {"units", &units},	       {"width", &width},	  {"local", &local},
+		     {"group", &group},	       {"alignment", &alignment}, {"fp64", &fp64}};
 
 	for (const char *p = options; *p;) {
 		size_t length = strcspn(p, "="), i;
@@ -57,15 +57,27 @@ static lw_status parse_options(sim_device *sim, lw_device_info *info, const char
 	}
 	if (!(sim->gflops > 0) || !(sim->gbs > 0))
 		return lw_fail(LW_E_ARGUMENT, "simulated device: gflops and gbs must be above 0");
-	*info = (lw_device_info){.platform = "Simulated", .platform_vendor = "layerwise", .vendor = "layerwise",
-				 .name = "simulated device", .driver = "1", .opencl_version = "OpenCL 1.2",
-				 .opencl_c_version = "OpenCL C 1.2", .type = LW_DEVICE_SIMULATED,
-				 .compute_units = (unsigned)units, .clock_mhz = 1000,
-				 .global_memory = (uint64_t)sim->memory, .local_memory = (uint64_t)local,
-				 .max_allocation = (uint64_t)sim->memory, .max_work_group = (size_t)group,
+	*info = (lw_device_info){.platform = "Simulated",
+				 .platform_vendor = "layerwise",
+				 .vendor = "layerwise",
+				 .name = "simulated device",
+				 .driver = "1",
+				 .opencl_version = "OpenCL 1.2",
+				 .opencl_c_version = "OpenCL C 1.2",
+				 .type = LW_DEVICE_SIMULATED,
+				 .compute_units = (unsigned)units,
+				 .clock_mhz = 1000,
+				 .global_memory = (uint64_t)sim->memory,
+				 .local_memory = (uint64_t)local,
+				 .max_allocation = (uint64_t)sim->memory,
+				 .max_work_group = (size_t)group,
 				 .max_local_size = {(size_t)group, (size_t)group, (size_t)group},
-				 .vector_width = (unsigned)width, .alignment = (unsigned)alignment, .fp64 = fp64 > 0,
-				 .fast_fma = true, .denormals = true, .correctly_rounded = true};
+				 .vector_width = (unsigned)width,
+				 .alignment = (unsigned)alignment,
+				 .fp64 = fp64 > 0,
+				 .fast_fma = true,
+				 .denormals = true,
+				 .correctly_rounded = true};
 	return LW_OK;
 }
 

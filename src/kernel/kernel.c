@@ -31,7 +31,7 @@ typedef struct built_kernel {
 typedef struct kernel_table {
 	lw_device *device;
 	pthread_mutex_t lock; /* of all below; held while compiling, too, so that nothing is compiled twice */
-	char *folder;         /* of the disk cache; NULL: none */
+	char *folder;	      /* of the disk cache; NULL: none */
 	bool announced;
 	unsigned compiled, cached;
 	built_program *programs;
@@ -120,8 +120,8 @@ static built_kernel *find_place(built_kernel *kernels, size_t places, const char
 {
 	size_t i = hash & (places - 1);
 
-	while (kernels[i].kernel && (kernels[i].hash != hash || kernels[i].size != size ||
-				     memcmp(kernels[i].bytes, bytes, size) != 0))
+	while (kernels[i].kernel &&
+	       (kernels[i].hash != hash || kernels[i].size != size || memcmp(kernels[i].bytes, bytes, size) != 0))
 		i = (i + 1) & (places - 1);
 	return &kernels[i];
 }
@@ -221,7 +221,8 @@ static lw_status program_text(char **text, const char *source)
 	*text = NULL;
 	if (!own)
 		return lw_fail(LW_E_ARGUMENT, "there is no kernel source %s.cl", source);
-	return lw_format_string(text, "#line 1 \"common.cl\"\n%s\n#line 1 \"%s.cl\"\n%s", common ? common : "", source, own);
+	return lw_format_string(text, "#line 1 \"common.cl\"\n%s\n#line 1 \"%s.cl\"\n%s", common ? common : "", source,
+				own);
 }
 
 static void release_kernel_and_program(lw_kernel **kernel, built_program *p)

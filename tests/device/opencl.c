@@ -22,7 +22,8 @@ static size_t count;
 static void assert_fails(lw_status status, lw_status expected, const char *in_message)
 {
 	if (status != expected || !strstr(lw_last_error(), in_message))
-		fail_msg("status %d (%d expected), message without `%s`: %s", status, expected, in_message, lw_last_error());
+		fail_msg("status %d (%d expected), message without `%s`: %s", status, expected, in_message,
+			 lw_last_error());
 }
 
 static lw_device *open_listed(size_t i)
@@ -146,7 +147,8 @@ static void check_memory(lw_device *device)
 	OK(lw_event_wait(event));
 	lw_event_destroy(&event);
 	lw_buf_destroy(&inner);
-	assert_fails(lw_buf_create(&inner, device, lw_device_get_info(device)->max_allocation + 1), LW_E_MEMORY, "at most");
+	assert_fails(lw_buf_create(&inner, device, lw_device_get_info(device)->max_allocation + 1), LW_E_MEMORY,
+		     "at most");
 	OK(lw_buf_slice(&inner, slice, 0, 4));
 	lw_buf_destroy(&inner);
 	lw_buf_destroy(&slice);
@@ -167,21 +169,21 @@ static void test_memory(void **state)
 	}
 }
 
-static const char tiny[] =
-	"__kernel void tiny(__global float *y, __global const float *x, __local float *l, int n, uint flip, float scale)\n"
-	"{\n"
-	"	int i = get_global_id(0), j = get_local_id(0);\n"
-	"	l[j] = x && i < n ? x[i] : 1.0f;\n"
-	"	barrier(CLK_LOCAL_MEM_FENCE);\n"
-	"	if (i < n) y[i] = scale * l[j ^ flip];\n"
-	"}\n"
-	"__kernel void declares_local(__global float *y)\n"
-	"{\n"
-	"	__local float l[1024];\n"
-	"	l[get_local_id(0)] = y[0];\n"
-	"	barrier(CLK_LOCAL_MEM_FENCE);\n"
-	"	y[1] = l[0];\n"
-	"}\n";
+static const char tiny[] = "__kernel void tiny(__global float *y, __global const float *x, __local float *l, int n, "
+			   "uint flip, float scale)\n"
+			   "{\n"
+			   "	int i = get_global_id(0), j = get_local_id(0);\n"
+			   "	l[j] = x && i < n ? x[i] : 1.0f;\n"
+			   "	barrier(CLK_LOCAL_MEM_FENCE);\n"
+			   "	if (i < n) y[i] = scale * l[j ^ flip];\n"
+			   "}\n"
+			   "__kernel void declares_local(__global float *y)\n"
+			   "{\n"
+			   "	__local float l[1024];\n"
+			   "	l[get_local_id(0)] = y[0];\n"
+			   "	barrier(CLK_LOCAL_MEM_FENCE);\n"
+			   "	y[1] = l[0];\n"
+			   "}\n";
 
 static void check_launch(lw_device *device)
 {
@@ -233,7 +235,8 @@ static void check_launch(lw_device *device)
 	lw_launch_1d(&l, 2 * info->max_work_group, 2 * info->max_work_group);
 	assert_fails(lw_queue_launch(queue, &l, NULL), LW_E_ARGUMENT, "tiny");
 	lw_kernel_destroy(&kernel);
-	assert_fails(lw_kernel_create(&kernel, program, "missing"), LW_E_DEVICE, "clCreateKernel: CL_INVALID_KERNEL_NAME");
+	assert_fails(lw_kernel_create(&kernel, program, "missing"), LW_E_DEVICE,
+		     "clCreateKernel: CL_INVALID_KERNEL_NAME");
 	assert_non_null(strstr(lw_last_error(), "missing"));
 	OK(lw_kernel_create(&kernel, program, "declares_local"));
 	l = (lw_launch){.kernel = kernel};
@@ -264,7 +267,8 @@ static void test_build_failure(void **state)
 		lw_device *device = open_listed(i);
 		lw_program *program = (void *)1;
 
-		assert_fails(lw_program_create(&program, device, "__kernel void k(__global int *p)\n{ p[0] = undeclared_thing; }",
+		assert_fails(lw_program_create(&program, device,
+					       "__kernel void k(__global int *p)\n{ p[0] = undeclared_thing; }",
 					       "-D FIRST=1"),
 			     LW_E_BUILD, "undeclared_thing"); /* the compiler's words */
 		assert_null(program);
@@ -412,8 +416,8 @@ static void test_product(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_list), cmocka_unit_test(test_names), cmocka_unit_test(test_parts),
-		cmocka_unit_test(test_memory), cmocka_unit_test(test_launch), cmocka_unit_test(test_build_failure),
+		cmocka_unit_test(test_list),	cmocka_unit_test(test_names),	cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_memory),	cmocka_unit_test(test_launch),	cmocka_unit_test(test_build_failure),
 		cmocka_unit_test(test_threads), cmocka_unit_test(test_product),
 	};
 	int failed;

@@ -10,24 +10,72 @@
 
 /* The order and oddities of real machines: two platforms of one vendor, equal boards, a colon and a slash in names. */
 static const lw_device_info machine[] = {
-	{.platform_index = 0, .device_index = 0, .platform = "Oclgrind", .platform_vendor = "James Price",
-	 .name = "Oclgrind Simulator", .type = LW_DEVICE_CPU, .compute_units = 1, .vector_width = 1, .denormals = true},
-	{.platform_index = 2, .device_index = 0, .platform = "Portable Computing Language",
-	 .platform_vendor = "The pocl project", .name = "pthread-skylake-avx512-Some CPU", .type = LW_DEVICE_CPU,
-	 .compute_units = 2, .vector_width = 16, .denormals = true, .correctly_rounded = true},
-	{.platform_index = 3, .device_index = 0, .platform = "Intel(R) OpenCL", .platform_vendor = "Intel(R) Corporation",
-	 .name = "Some CPU", .type = LW_DEVICE_CPU, .compute_units = 2, .vector_width = 16, .denormals = true},
-	{.platform_index = 4, .device_index = 0, .platform = "Intel(R) OpenCL Graphics",
-	 .platform_vendor = "Intel(R) Corporation", .name = "Arc A770", .type = LW_DEVICE_GPU, .compute_units = 512,
-	 .vector_width = 1, .denormals = true, .correctly_rounded = true},
-	{.platform_index = 5, .device_index = 0, .platform = "NVIDIA CUDA", .platform_vendor = "NVIDIA Corporation",
-	 .name = "NVIDIA RTX", .type = LW_DEVICE_GPU, .compute_units = 100, .vector_width = 1, .denormals = true,
+	{.platform_index = 0,
+	 .device_index = 0,
+	 .platform = "Oclgrind",
+	 .platform_vendor = "James Price",
+	 .name = "Oclgrind Simulator",
+	 .type = LW_DEVICE_CPU,
+	 .compute_units = 1,
+	 .vector_width = 1,
+	 .denormals = true},
+	{.platform_index = 2,
+	 .device_index = 0,
+	 .platform = "Portable Computing Language",
+	 .platform_vendor = "The pocl project",
+	 .name = "pthread-skylake-avx512-Some CPU",
+	 .type = LW_DEVICE_CPU,
+	 .compute_units = 2,
+	 .vector_width = 16,
+	 .denormals = true,
 	 .correctly_rounded = true},
-	{.platform_index = 5, .device_index = 1, .platform = "NVIDIA CUDA", .platform_vendor = "NVIDIA Corporation",
-	 .name = "NVIDIA RTX", .type = LW_DEVICE_GPU, .compute_units = 100, .vector_width = 1, .denormals = true,
+	{.platform_index = 3,
+	 .device_index = 0,
+	 .platform = "Intel(R) OpenCL",
+	 .platform_vendor = "Intel(R) Corporation",
+	 .name = "Some CPU",
+	 .type = LW_DEVICE_CPU,
+	 .compute_units = 2,
+	 .vector_width = 16,
+	 .denormals = true},
+	{.platform_index = 4,
+	 .device_index = 0,
+	 .platform = "Intel(R) OpenCL Graphics",
+	 .platform_vendor = "Intel(R) Corporation",
+	 .name = "Arc A770",
+	 .type = LW_DEVICE_GPU,
+	 .compute_units = 512,
+	 .vector_width = 1,
+	 .denormals = true,
 	 .correctly_rounded = true},
-	{.platform_index = 6, .device_index = 0, .platform = "Odd: one/2, really", .platform_vendor = "Odd",
-	 .name = "board a:b/3", .type = LW_DEVICE_ACCELERATOR, .compute_units = 7, .vector_width = 4},
+	{.platform_index = 5,
+	 .device_index = 0,
+	 .platform = "NVIDIA CUDA",
+	 .platform_vendor = "NVIDIA Corporation",
+	 .name = "NVIDIA RTX",
+	 .type = LW_DEVICE_GPU,
+	 .compute_units = 100,
+	 .vector_width = 1,
+	 .denormals = true,
+	 .correctly_rounded = true},
+	{.platform_index = 5,
+	 .device_index = 1,
+	 .platform = "NVIDIA CUDA",
+	 .platform_vendor = "NVIDIA Corporation",
+	 .name = "NVIDIA RTX",
+	 .type = LW_DEVICE_GPU,
+	 .compute_units = 100,
+	 .vector_width = 1,
+	 .denormals = true,
+	 .correctly_rounded = true},
+	{.platform_index = 6,
+	 .device_index = 0,
+	 .platform = "Odd: one/2, really",
+	 .platform_vendor = "Odd",
+	 .name = "board a:b/3",
+	 .type = LW_DEVICE_ACCELERATOR,
+	 .compute_units = 7,
+	 .vector_width = 4},
 };
 
 static void expect(const char *name, size_t index, unsigned parts, int part)
@@ -73,7 +121,7 @@ static void test_names(void **state)
 	expect("oclgrind", 0, 1, -1);
 	expect("nvidia", 4, 1, -1);
 	expect("nvidia:1", 5, 1, -1);
-	expect("intel:arc", 3, 1, -1);	/* two platforms fit, one of them has such a device */
+	expect("intel:arc", 3, 1, -1);	     /* two platforms fit, one of them has such a device */
 	expect("Intel(R) OpenCL", 2, 1, -1); /* a whole name goes before a part of another */
 	expect("graphics", 3, 1, -1);
 	expect("intel(r) opencl:cpu", 2, 1, -1);
@@ -201,9 +249,10 @@ static void test_lists(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_numbers), cmocka_unit_test(test_names), cmocka_unit_test(test_odd_names),
-		cmocka_unit_test(test_parts), cmocka_unit_test(test_none_or_several), cmocka_unit_test(test_auto),
-		cmocka_unit_test(test_labels), cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_numbers),		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_odd_names),	cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_none_or_several), cmocka_unit_test(test_auto),
+		cmocka_unit_test(test_labels),		cmocka_unit_test(test_lists),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

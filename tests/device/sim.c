@@ -14,7 +14,8 @@
 static void assert_fails(lw_status status, lw_status expected, const char *in_message)
 {
 	if (status != expected || !strstr(lw_last_error(), in_message))
-		fail_msg("status %d (%d expected), message without `%s`: %s", status, expected, in_message, lw_last_error());
+		fail_msg("status %d (%d expected), message without `%s`: %s", status, expected, in_message,
+			 lw_last_error());
 }
 
 /* A device, a queue, a buffer and a kernel of it. */
@@ -70,7 +71,7 @@ static void test_memory(void **state)
 	OK(lw_queue_read(b.queue, b.buf, 0, sizeof out, out, NULL));
 	OK(lw_queue_finish(b.queue));
 	assert_int_equal(out[1], 1);
-	assert_int_equal(out[256 + 3], 3);     /* copied to the slice's start */
+	assert_int_equal(out[256 + 3], 3); /* copied to the slice's start */
 	assert_int_equal(out[256 + 4], 256 + 4);
 	assert_int_equal(out[256 + 128], 256 + 128);
 	assert_int_equal(out[256 + 128 + 1], 0xdeadbeef);
@@ -339,9 +340,13 @@ static void test_events_between_devices(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_memory), cmocka_unit_test(test_ranges), cmocka_unit_test(test_launch_limits),
-		cmocka_unit_test(test_launches_of_nothing), cmocka_unit_test(test_model),
-		cmocka_unit_test(test_failing_calls), cmocka_unit_test(test_asynchronous_failure),
+		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_launch_limits),
+		cmocka_unit_test(test_launches_of_nothing),
+		cmocka_unit_test(test_model),
+		cmocka_unit_test(test_failing_calls),
+		cmocka_unit_test(test_asynchronous_failure),
 		cmocka_unit_test(test_events_between_devices),
 	};
 

@@ -183,8 +183,19 @@ static void test_saved_before_close(void **state)
 /* Each change makes the file one that is not believed: it is compiled anew, and the next time it is good again. */
 static void test_damaged(void **state)
 {
-	enum { FLIP_LAST, FLIP_FIRST_OF_BINARY, FLIP_MAGIC, FLIP_KEY, FLIP_SIZE, FLIP_CHECKSUM, TRUNCATE, TRUNCATE_HEADER,
-	       EMPTY, APPEND, DAMAGES };
+	enum {
+		FLIP_LAST,
+		FLIP_FIRST_OF_BINARY,
+		FLIP_MAGIC,
+		FLIP_KEY,
+		FLIP_SIZE,
+		FLIP_CHECKSUM,
+		TRUNCATE,
+		TRUNCATE_HEADER,
+		EMPTY,
+		APPEND,
+		DAMAGES
+	};
 	const size_t header = 40;
 
 	(void)state;
@@ -200,8 +211,12 @@ static void test_damaged(void **state)
 		assert_true(size > header + 1);
 		if (damage <= FLIP_CHECKSUM)
 			data[damage == FLIP_LAST ? size - 1 : flips[damage]] ^= 0x20;
-		write_file(path, data, damage == TRUNCATE ? size - 7 : damage == TRUNCATE_HEADER ? 20 : damage == EMPTY ? 0 :
-					damage == APPEND  ? size + 1 : size); /* the byte behind is a NUL */
+		write_file(path, data,
+			   damage == TRUNCATE	       ? size - 7
+			   : damage == TRUNCATE_HEADER ? 20
+			   : damage == EMPTY	       ? 0
+			   : damage == APPEND	       ? size + 1
+						       : size); /* the byte behind is a NUL */
 		free(data);
 		use(1, 0);
 		assert_non_null(strstr(log_text, "is compiled anew"));
@@ -376,7 +391,7 @@ static void test_variants(void **state)
 	assert_int_equal(lw_kernel_get(&none, device, &bad), LW_E_BUILD);
 	assert_non_null(strstr(lw_last_error(), "activation.cl on "));
 	assert_non_null(strstr(lw_last_error(), "LW_FLOAT3")); /* the compiler's own words */
-	OK(lw_kernel_get(&kernels[1], device, &one)); /* and the table is as it was */
+	OK(lw_kernel_get(&kernels[1], device, &one));	       /* and the table is as it was */
 	assert_ptr_equal(kernels[0], kernels[1]);
 	lw_device_close(&device);
 }
@@ -451,13 +466,18 @@ static void test_sources(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_kept, clear_cache), cmocka_unit_test_setup(test_saved_before_close, clear_cache),
-		cmocka_unit_test_setup(test_damaged, clear_cache), cmocka_unit_test_setup(test_foreign, clear_cache),
+		cmocka_unit_test_setup(test_kept, clear_cache),
+		cmocka_unit_test_setup(test_saved_before_close, clear_cache),
+		cmocka_unit_test_setup(test_damaged, clear_cache),
+		cmocka_unit_test_setup(test_foreign, clear_cache),
 		cmocka_unit_test_setup(test_folder_of_others, clear_cache),
 		cmocka_unit_test_setup(test_refused_by_driver, clear_cache),
-		cmocka_unit_test_setup(test_without, clear_cache), cmocka_unit_test_setup(test_home, clear_cache),
-		cmocka_unit_test_setup(test_variants, clear_cache), cmocka_unit_test_setup(test_many_variants, clear_cache),
-		cmocka_unit_test_setup(test_threads, clear_cache), cmocka_unit_test(test_sources),
+		cmocka_unit_test_setup(test_without, clear_cache),
+		cmocka_unit_test_setup(test_home, clear_cache),
+		cmocka_unit_test_setup(test_variants, clear_cache),
+		cmocka_unit_test_setup(test_many_variants, clear_cache),
+		cmocka_unit_test_setup(test_threads, clear_cache),
+		cmocka_unit_test(test_sources),
 		cmocka_unit_test_setup(test_load_and_store, clear_cache),
 	};
 	char command[128];
