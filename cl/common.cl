@@ -3,10 +3,11 @@
  *
  * The idiom: a sum or product is rounded where it is written and fused where fma() is written, nowhere else; no
  * built-in exp, log, pow, tanh, rsqrt, mad, native_ or half_; division and square root by LW_DIV and LW_SQRT.
- * The functions below come for float and, with the width appended, for float4, float8, float16.
+ * LW_DIV and LW_SQRT come for float, float4, float8 and float16, the functions after them for float.
  *
  * LW_CORRECTLY_ROUNDED  1: the program is built with correctly rounded divide and sqrt
- * LW_FP64               1: the device has double; a double quotient or root rounded once to float is the correct float
+ * LW_FP64               1: the device has double
+ * LW_DEVICE_CPU         1: the device is a CPU
  */
 #pragma OPENCL FP_CONTRACT OFF
 
@@ -96,60 +97,134 @@ LW_DEFINE_PART(16)
 #define LW_EACH(n, F) LW_JOIN(LW_EACH, n)(F)
 
 /*
- * Division and square root, rounded to nearest. Without hardware or double help, one step on the exact residual
- * (fma) corrects the device's own result, which is at most a few units off (Markstein 1990).
+ * What ends every chain of fma: sum + LW_ZERO(size), size being any number above 0 that the compiler does not know. A sum
+ * of 0 is then +0 also where an emulated fma(0, -1, 0) is -0, as in Mesa; a constant 0 would be optimised away.
+ */
+#define LW_ZERO(size) as_float(min(size, 0))
+
+/*
+ * Division and square root, rounded to nearest, denormals included: as the device does it where that is promised; in
+ * double, rounded once, which is exact for float; else by the device's own quotient of the significands, at most a few
+ * units off, moved to the right neighbour by its exact residual (fma).
  */
 #if LW_CORRECTLY_ROUNDED
-#define LW_DEFINE_DIV_SQRT(T, D, convert_double, convert_float)                                                        \
-	static inline T LW_JOIN(lw_div_, T)(T a, T b) { return a / b; }                                                       \
+#define LW_DEFINE_DIV_SQRT(T, convert_double, convert_float)                                                           \
+	static inline T LW_JOIN(lw_div_, T)(T a, T b) { return a / b; }                                                \
 	static inline T LW_JOIN(lw_sqrt_, T)(T a) { return sqrt(a); }
+LW_DEFINE_DIV_SQRT(float, , )
 #elif LW_FP64
-#define LW_DEFINE_DIV_SQRT(T, D, convert_double, convert_float)                                                        \
-	static inline T LW_JOIN(lw_div_, T)(T a, T b) { return convert_float(convert_double(a) / convert_double(b)); }        \
+#define LW_DEFINE_DIV_SQRT(T, convert_double, convert_float)                                                           \
+	static inline T LW_JOIN(lw_div_, T)(T a, T b) { return convert_float(convert_double(a) / convert_double(b)); } \
 	static inline T LW_JOIN(lw_sqrt_, T)(T a) { return convert_float(sqrt(convert_double(a))); }
+LW_DEFINE_DIV_SQRT(float, convert_double, convert_float)
 #else
-#define LW_DEFINE_DIV_SQRT(T, D, convert_double, convert_float)                                                        \
-	static inline T LW_JOIN(lw_div_, T)(T a, T b)                                                                         \
+/* Significand in [1, 2) and exponent of a positive finite float's bits. */
+static inline float lw_significand(uint bits, int *exponent)
+{
+	const int shift = bits < 0x00800000u ? (int)clz(bits) - 8 : 0;
+	bits <<= shift;
+	*exponent = (int)(bits >> 23) - 127 + (shift ? 1 - shift - (int)(bits >> 23) : 0);
+	return as_float((bits & 0x007fffffu) | 0x3f800000u);
+}
+
+/* q * 2^exponent, q in [1/2, 2] being a rounded quotient; residual has the sign of what the rounding took away. */
+static inline uint lw_scaled_bits(float q, int exponent, float residual)
+{
+	const uint bits = as_uint(q), significand = (bits & 0x007fffffu) | 0x00800000u;
+	const int biased = (int)(bits >> 23) + exponent;
+	if (biased > 254)
+		return 0x7f800000u;
+	if (biased > 0)
+		return ((uint)biased << 23) | (bits & 0x007fffffu);
+	const int shift = 1 - biased;
+	if (shift > 24)
+		return 0u;
+	const uint keep = significand >> shift, rest = significand & ((1u << shift) - 1u), half_way = 1u << (shift - 1);
+	const bool up = rest > half_way || (rest == half_way && (residual > 0.0f || (residual == 0.0f && (keep & 1u))));
+	return keep + (up ? 1u : 0u);
+}
+
+static inline float lw_div_float(float a, float b)
+{
+	const uint sign = (as_uint(a) ^ as_uint(b)) & 0x80000000u, x = as_uint(a) & 0x7fffffffu, y = as_uint(b) & 0x7fffffffu;
+	if (x > 0x7f800000u || y > 0x7f800000u || (x == 0u && y == 0u) || (x == 0x7f800000u && y == 0x7f800000u))
+		return NAN;
+	if (x == 0u || y == 0x7f800000u)
+		return as_float(sign);
+	if (y == 0u || x == 0x7f800000u)
+		return as_float(sign | 0x7f800000u);
+	int x_exponent, y_exponent;
+	const float m = lw_significand(x, &x_exponent), n = lw_significand(y, &y_exponent);
+	float q = m / n;
+	q += fma(-q, n, m) / n;
+	/* now q is next to the quotient on one side, and its residual is exact */
+	float residual = fma(-q, n, m);
+	const float above = q >= 1.0f ? 1.1920929e-7f : 5.9604645e-8f, below = q > 1.0f ? 1.1920929e-7f : 5.9604645e-8f;
+	q += 2.0f * residual > n * above ? above : -2.0f * residual > n * below ? -below : 0.0f;
+	residual = fma(-q, n, m);
+	return as_float(sign | lw_scaled_bits(q, x_exponent - y_exponent, residual));
+}
+
+static inline float lw_sqrt_float(float a)
+{
+	const uint x = as_uint(a);
+	if ((x & 0x7fffffffu) == 0u || x == 0x7f800000u)
+		return a;
+	if (x > 0x7f800000u)
+		return NAN;
+	int exponent;
+	float m = lw_significand(x, &exponent);
+	if (exponent & 1)
+		m *= 2.0f;
+	float s = sqrt(m);
+	s += 0.5f * fma(-s, s, m) / s;
+	const float residual = fma(-s, s, m), unit = 1.1920929e-7f;
+	s += residual > s * unit ? unit : residual <= -s * unit ? -unit : 0.0f;
+	return as_float(as_uint(s) + ((uint)((exponent - (exponent & 1)) / 2) << 23));
+}
+
+#define LW_DEFINE_DIV_SQRT(T, half_function, unused)                                                                   \
+	static inline T LW_JOIN(lw_div_, T)(T a, T b)                                                                  \
 	{                                                                                                              \
-		const T q = a / b;                                                                                     \
-		const T corrected = fma(fma(-q, b, a), 1.0f / b, q);                                                   \
-		return isfinite(q) && isfinite(b) && isfinite(1.0f / b) ? corrected : q;                               \
+		return (T)(LW_JOIN(lw_div_, half_function)(a.lo, b.lo), LW_JOIN(lw_div_, half_function)(a.hi, b.hi));  \
 	}                                                                                                              \
-	static inline T LW_JOIN(lw_sqrt_, T)(T a)                                                                             \
+	static inline T LW_JOIN(lw_sqrt_, T)(T a)                                                                      \
 	{                                                                                                              \
-		const T s = sqrt(a);                                                                                   \
-		const T corrected = fma(fma(-s, s, a), 0.5f / s, s);                                                   \
-		return a > 0.0f && isfinite(a) ? corrected : s;                                                        \
+		return (T)(LW_JOIN(lw_sqrt_, half_function)(a.lo), LW_JOIN(lw_sqrt_, half_function)(a.hi));            \
 	}
+LW_DEFINE_DIV_SQRT(float2, float, )
 #endif
-LW_DEFINE_DIV_SQRT(float, double, convert_double, convert_float)
-LW_DEFINE_DIV_SQRT(float4, double4, convert_double4, convert_float4)
-LW_DEFINE_DIV_SQRT(float8, double8, convert_double8, convert_float8)
-LW_DEFINE_DIV_SQRT(float16, double16, convert_double16, convert_float16)
+#if LW_CORRECTLY_ROUNDED || LW_FP64
+LW_DEFINE_DIV_SQRT(float4, convert_double4, convert_float4)
+LW_DEFINE_DIV_SQRT(float8, convert_double8, convert_float8)
+LW_DEFINE_DIV_SQRT(float16, convert_double16, convert_float16)
+#else
+LW_DEFINE_DIV_SQRT(float4, float2, )
+LW_DEFINE_DIV_SQRT(float8, float4, )
+LW_DEFINE_DIV_SQRT(float16, float8, )
+#endif
 /* LW_DIV(width, a, b), LW_SQRT(width, a) */
 #define LW_DIV(width, a, b) LW_JOIN(lw_div_, LW_FLOAT(width))(a, b)
 #define LW_SQRT(width, a) LW_JOIN(lw_sqrt_, LW_FLOAT(width))(a)
 
-/* e^x within 1 unit in the last place: x = n ln 2 + r, a polynomial in r, and 2^n in two steps so that denormals come out right. */
+/*
+ * e^x within 1 unit in the last place: x = n ln 2 + r, a polynomial in r, and 2^n in two steps so that denormals come out
+ * right. No branches, so that compilers can work on several x at once; NaN goes through.
+ */
 static inline float lw_exp(float x)
 {
-	if (isnan(x))
-		return x;
-	if (x > 88.7228394f)
-		return INFINITY;
-	if (x < -103.972084f)
-		return 0.0f;
+	x = x > 89.0f ? 89.0f : x < -104.0f ? -104.0f : x;
 	const float n = rint(x * 1.44269504f);
-	float r = fma(n, -0.693145752f, x);
-	r = fma(n, -1.42860677e-6f, r);
+	const float high = fma(n, -0.693145752f, x), r = fma(n, -1.42860677e-6f, high);
+	const float low = fma(n, -1.42860677e-6f, high - r);
 	float p = 1.98412698e-4f;
 	p = fma(p, r, 1.38888889e-3f);
 	p = fma(p, r, 8.33333333e-3f);
 	p = fma(p, r, 4.16666667e-2f);
 	p = fma(p, r, 1.66666667e-1f);
 	p = fma(p, r, 0.5f);
-	const float y = fma(p * r, r, r) + 1.0f;
-	const int whole = (int)n, first = whole / 2;
+	const float y = r + fma(p * r, r, low) + 1.0f;
+	const int whole = isnan(x) ? 0 : (int)n, first = whole / 2;
 	return y * as_float((first + 127) << 23) * as_float((whole - first + 127) << 23);
 }
 
@@ -170,7 +245,7 @@ static inline float lw_log(float x)
 	int bits = as_int(x) - 0x3f3504f3;
 	e += bits >> 23;
 	const float m = as_float((bits & 0x007fffff) + 0x3f3504f3);
-	/* log m = 2 atanh(s), s = (m-1)/(m+1) */
+	/* log m = log(1+f) = f - f^2/2 + s (f^2/2 + s^2 p), s = f/(2+f), from 2 atanh(s): only small terms are rounded */
 	const float f = m - 1.0f;
 	const float s = lw_div_float(f, 2.0f + f);
 	const float z = s * s;
@@ -180,16 +255,16 @@ static inline float lw_log(float x)
 	p = fma(p, z, 0.28571429f);
 	p = fma(p, z, 0.4f);
 	p = fma(p, z, 0.66666667f);
-	const float tail = s * z * p;
-	const float high = (float)e * 0.693145752f;
-	return high + (fma((float)e, 1.42860677e-6f, tail) + 2.0f * s);
+	const float half_square = 0.5f * f * f;
+	const float small = fma(s, fma(z, p, half_square), (float)e * 1.42860677e-6f);
+	return (float)e * 0.693145752f + (f - (half_square - small));
 }
 
+/* within 2.5 units; lw_tanh within 1.5, lw_log within 1 */
 static inline float lw_sigmoid(float x)
 {
 	const float e = lw_exp(-fabs(x));
-	const float q = lw_div_float(1.0f, 1.0f + e);
-	return x >= 0.0f ? q : e * q;
+	return lw_div_float(x >= 0.0f ? 1.0f : e, 1.0f + e);
 }
 
 static inline float lw_tanh(float x)
