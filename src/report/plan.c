@@ -30,7 +30,7 @@ static const char *state_text(const lw_plan_group_info *group, char buffer[64])
 static const char *clip_text(double clip, char buffer[32])
 {
 	if (isnan(clip))
-		snprintf(buffer, 32, "shared");
+		snprintf(buffer, 32, "global");
 	else if (clip == 0)
 		snprintf(buffer, 32, "-");
 	else
@@ -38,7 +38,7 @@ static const char *clip_text(double clip, char buffer[32])
 	return buffer;
 }
 
-static lw_status add_group_row(lw_table *table, const lw_plan_group_info *group)
+static lw_status add_group_row(lw_table *table, const lw_plan_group_info *group, bool clips)
 {
 	char state[64], clip[32], floats[32];
 
@@ -49,22 +49,37 @@ static lw_status add_group_row(lw_table *table, const lw_plan_group_info *group)
 	LW_TRY(lw_table_cell(table, "%s", group->rule));
 	LW_TRY(lw_table_cell(table, "%g", group->weight_decay));
 	LW_TRY(lw_table_cell(table, "%s", group->schedule));
-	LW_TRY(lw_table_cell(table, "%s", clip_text(group->clip_norm, clip)));
+	if (clips)
+		LW_TRY(lw_table_cell(table, "%s", clip_text(group->clip_norm, clip)));
 	LW_TRY(lw_table_cell(table, "%s", group->device ? group->device : "-"));
 	return lw_table_cell(table, "%s", state_text(group, state));
 }
 
+/* Whether any group clips by a norm of its own: only then is there something to tell. */
+static bool any_clips(const lw_plan *plan, const lw_plan_info *info)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < info->group_count; i++) {
+		lw_plan_group_info group;
+		any |= lw_plan_get_group(plan, i, &group) == LW_OK && !isnan(group.clip_norm);
+	}
+	return any;
+}
+
 static lw_status print_groups(const lw_plan *plan, const lw_plan_info *info, FILE *stream)
 {
+	bool clips = any_clips(plan, info);
 	lw_table *table = NULL;
 	lw_status status;
 
-	LW_GO(lw_table_create(&table, "group,tensors>,floats>,lr>,rule,decay>,schedule,clip,device,state"));
+	LW_GO(lw_table_create(&table, clips ? "group,tensors>,floats>,lr>,rule,decay>,schedule,clip,device,state" :
+					      "group,tensors>,floats>,lr>,rule,decay>,schedule,device,state"));
 	for (size_t i = 0; i < info->group_count; i++) {
 		lw_plan_group_info group;
 
 		LW_GO(lw_plan_get_group(plan, i, &group));
-		LW_GO(add_group_row(table, &group));
+		LW_GO(add_group_row(table, &group, clips));
 	}
 	LW_GO(lw_table_print(table, stream, LW_TABLE_TEXT));
 out:
@@ -72,22 +87,36 @@ out:
 	return status;
 }
 
-static void print_summary(const lw_plan_info *info, FILE *stream)
+static void print_gradients(const lw_plan_info *info, FILE *stream)
+{
+	if (info->backward_passes == 0) {
+		fprintf(stream, "gradients: none, everything is frozen\n");
+		return;
+	}
+	fprintf(stream, "gradients: %s (%zu backward pass%s a step)", info->backward_passes == 1 ? "once" : "per group",
+		info->backward_passes, info->backward_passes == 1 ? "" : "es");
+	if (info->lowest_trainable)
+		fprintf(stream, "; backward stops at layer %s", info->lowest_trainable);
+	fputc('\n', stream);
+}
+
+static void print_flops(const lw_plan_info *info, FILE *stream)
+{
+	char a[32], b[32], c[32], d[32];
+
+	fprintf(stream, "FLOPs of a step: %s (forward %s, backward %s); ", lw_format_count(a, step_flops(info)),
+		lw_format_count(b, info->forward_flops), lw_format_count(c, info->backward_flops));
+	if (info->pruned_flops > 0)
+		fprintf(stream, "pruning saves %s, %.1f %% of a full step\n", lw_format_count(d, info->pruned_flops),
+			100 * pruned_share(info));
+	else
+		fprintf(stream, "nothing is pruned\n");
+}
+
+static void print_memory(const lw_plan_info *info, FILE *stream)
 {
 	char a[32], b[32], c[32], d[32], e[32], f[32];
 
-	if (info->backward_passes == 0)
-		fprintf(stream, "gradients: none, everything is frozen\n");
-	else
-		fprintf(stream, "gradients: %s (%zu backward pass%s a step)", info->backward_passes == 1 ? "once" : "per group",
-			info->backward_passes, info->backward_passes == 1 ? "" : "es");
-	if (info->backward_passes && info->lowest_trainable)
-		fprintf(stream, "; backward stops at layer %s", info->lowest_trainable);
-	fputs(info->backward_passes ? "\n" : "", stream);
-	fprintf(stream, "update: %zu launch%s a step\n", info->update_launches, info->update_launches == 1 ? "" : "es");
-	fprintf(stream, "step: %sFLOP (forward %sFLOP, backward %sFLOP); pruning saves %sFLOP, %.1f %% of a full step\n",
-		lw_format_count(a, step_flops(info)), lw_format_count(b, info->forward_flops),
-		lw_format_count(c, info->backward_flops), lw_format_count(d, info->pruned_flops), 100 * pruned_share(info));
 	fprintf(stream, "memory: parameters %s, gradients %s, optimizer state %s, activations %s (%s without reuse); peak %s\n",
 		lw_format_bytes(a, (double)info->parameter_bytes), lw_format_bytes(b, (double)info->gradient_bytes),
 		lw_format_bytes(c, (double)info->state_bytes), lw_format_bytes(d, (double)info->activation_bytes),
@@ -148,6 +177,9 @@ lw_status lw_report_plan(const lw_plan *plan, FILE *stream, bool json)
 	if (json)
 		return print_json(plan, &info, stream);
 	LW_TRY(print_groups(plan, &info, stream));
-	print_summary(&info, stream);
+	print_gradients(&info, stream);
+	fprintf(stream, "update: %zu launch%s a step\n", info.update_launches, info.update_launches == 1 ? "" : "es");
+	print_flops(&info, stream);
+	print_memory(&info, stream);
 	return LW_OK;
 }

@@ -12,7 +12,7 @@ void lw_progress_begin(lw_progress_line *line, FILE *stream)
 {
 	line->stream = stream;
 	line->terminal = isatty(fileno(stream)) == 1;
-	line->last = lw_now() - plain_seconds; /* the first step is shown at once: it is the slow one */
+	line->last = -INFINITY; /* the first step is shown at once: it is the slow one */
 	line->every = plain_seconds;
 }
 
@@ -33,6 +33,7 @@ static void print_position(const lw_progress_line *line, const lw_train_progress
 void lw_progress_update(lw_progress_line *line, const lw_train_progress *progress)
 {
 	double now = lw_now(), every = line->terminal ? terminal_seconds : line->every;
+	bool first = isinf(line->last);
 	char eta[32];
 
 	if (progress->evaluated) {
@@ -47,8 +48,10 @@ void lw_progress_update(lw_progress_line *line, const lw_train_progress *progres
 	line->last = now;
 	clear_line(line);
 	print_position(line, progress);
-	fprintf(line->stream, "  loss %.4f  %.0f images/s  ETA %s", progress->loss, progress->images_per_second,
-		lw_format_duration(eta, progress->eta_seconds));
+	fprintf(line->stream, "  loss %.4f", progress->loss);
+	if (!first) /* the first step compiled kernels: its rate says nothing */
+		fprintf(line->stream, "  %.0f images/s  ETA %s", progress->images_per_second,
+			lw_format_duration(eta, progress->eta_seconds));
 	fputs(line->terminal ? "" : "\n", line->stream);
 	fflush(line->stream);
 }

@@ -123,7 +123,7 @@ static void progress_is_a_plain_line_now_and_then(void **state)
 	rewind(stream);
 	assert_true(fread(text, 1, sizeof(text) - 1, stream) > 0);
 	fclose(stream);
-	assert_string_equal(text, "step 1/500  epoch 1/4  loss 0.4312  1530 images/s  ETA 0:15\n"
+	assert_string_equal(text, "step 1/500  epoch 1/4  loss 0.4312\n"
 				  "step 125/500  epoch 1/4  test accuracy 0.7500  test loss 1.5000\n"
 				  "step 500/500  epoch 4/4  loss 0.4312  1530 images/s  ETA 0:00\n");
 }
@@ -145,7 +145,7 @@ static void a_terminals_line_is_rewritten(void **state)
 	rewind(stream);
 	assert_true(fread(text, 1, sizeof(text) - 1, stream) > 0);
 	fclose(stream);
-	assert_string_equal(text, "\r\033[Kstep 1/2  loss 1.0000  10 images/s  ETA 0:01"
+	assert_string_equal(text, "\r\033[Kstep 1/2  loss 1.0000"
 				  "\r\033[Kstep 2/2  loss 1.0000  10 images/s  ETA 0:01\n");
 }
 
