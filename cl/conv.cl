@@ -2,7 +2,7 @@
  * conv.cl: convolution, one work-item per result. Activations NHWC, weight OIHW.
  *
  * The chains of every variant: forward over (r, s, c) ascending, backward of data over (r, s) descending and k ascending,
- * backward of the weight over (image, p, q) ascending in each part of the batch. Padded places count as zeros.
+ * backward of the weight over (image, p, q) ascending in each part of the batch. Padded places count as zeros. Every result ends with LW_ZERO.
  */
 
 /* ids: output channel, output pixel, image */
@@ -28,7 +28,7 @@ __kernel void conv_forward(__global const float *x, __global const float *weight
 				sum = fma(value, w[(c * kernel_height + r) * kernel_width + s], sum);
 			}
 		}
-	y[((size_t)image * out_height * out_width + pixel) * out_channels + k] = bias ? sum + bias[k] : sum;
+	y[((size_t)image * out_height * out_width + pixel) * out_channels + k] = (bias ? sum + bias[k] : sum) + LW_ZERO(height);
 }
 
 /* ids: input channel, input pixel, image */
@@ -58,7 +58,7 @@ __kernel void conv_backward_data(__global const float *gy, __global const float 
 				sum = fma(g, w, sum);
 			}
 		}
-	gx[((size_t)image * height * width + pixel) * channels + c] = sum;
+	gx[((size_t)image * height * width + pixel) * channels + c] = sum + LW_ZERO(height);
 }
 
 /* ids: weight, part of the batch. partial is [part][weight] */

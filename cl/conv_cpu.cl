@@ -32,13 +32,15 @@
 
 typedef LW_FLOAT(VECTOR) vector;
 
-#define DECLARE_ONE(i, j) vector c##i##_##j = (vector)(0.0f);
+#define DECLARE_ONE(i, j) vector c##i##_##j = zero;
 #define DECLARE(i) EACH_VECTOR(i, DECLARE_ONE)
 #define LOAD_ONE(i, j) c##i##_##j = LW_LOAD(VECTOR, from + i * LANES + j * VECTOR);
 #define LOAD(i) EACH_VECTOR(i, LOAD_ONE)
 #define STORE_ONE(i, j) LW_STORE(VECTOR, c##i##_##j, to + i * pitch + j * VECTOR);
 #define STORE(i) EACH_VECTOR(i, STORE_ONE)
 #define STEP_ONE(i, j) c##i##_##j = fma(value##i, b##j, c##i##_##j);
+#define END_ONE(i, j) c##i##_##j = c##i##_##j + zero;
+#define END(i) EACH_VECTOR(i, END_ONE)
 #define BIAS_ONE(i, j) c##i##_##j = c##i##_##j + b##j;
 #define BIAS(i) EACH_VECTOR(i, BIAS_ONE)
 
@@ -51,7 +53,7 @@ static inline void clear(__local float *to, int count)
 		to[i] = 0.0f;
 }
 
-static inline void copy(__local float *restrict to, __global const float *restrict from, int count)
+static inline void copy(__local float *to, __global const float *from, int count)
 {
 	int i = 0;
 	for (; i <= count - VECTOR; i += VECTOR)
@@ -61,7 +63,7 @@ static inline void copy(__local float *restrict to, __global const float *restri
 }
 
 /* `rows` rows from row `top`, `columns` pixels from column `left`, of group_channels of an image's channels; zeros outside it */
-static inline void fill_slab(__local float *restrict slab, __global const float *restrict image, int top, int rows,
+static inline void fill_slab(__local float *slab, __global const float *image, int top, int rows,
 			     int left, int columns, int height, int width, int channels, int group_channels)
 {
 	const int before = clamp(-left, 0, columns), inside = clamp(width - left, before, columns);
@@ -146,6 +148,7 @@ conv_forward(__global const float *restrict x, __global const float *restrict pa
 	const int run = dilation_width == 1 ? taps_width * group_channels : group_channels;
 	const size_t block_size = ((size_t)taps_height * taps_width * group_channels + bias) * LANES;
 	__local float *tile = scratch, *slab = scratch + ROWS * LANES;
+	const vector zero = (vector)(LW_ZERO(height));
 
 	fill_slab(slab, x + (size_t)image * height * width * channels + group * group_channels,
 		  top * stride_height + origin_height, (rows - 1) * stride_height + (taps_height - 1) * dilation_height + 1,
@@ -154,15 +157,15 @@ conv_forward(__global const float *restrict x, __global const float *restrict pa
 		const int lanes = min(LANES, outputs - block * LANES);
 		for (int p = 0; p < rows; p++)
 			for (int q = 0; q < across; q += ROWS) {
-				__global const float *restrict w = packed + packed_base + (group * blocks + block) * block_size;
-				__global float *restrict out = y + y_base + (size_t)image * y_image +
+				__global const float *w = packed + packed_base + (group * blocks + block) * block_size;
+				__global float *out = y + y_base + (size_t)image * y_image +
 							       (size_t)(top + p) * y_row + (size_t)(left + q) * y_pixel +
 							       group * outputs + block * LANES;
 				LW_EACH(ROWS, DECLARE)
 
 				for (int r = 0; r < taps_height; r++)
 					for (int s = 0; s < runs; s++) {
-						__local const float *restrict pixel =
+						__local const float *pixel =
 							slab + (p * stride_height + r * dilation_height) * slab_pitch + q * step +
 							s * dilation_width * group_channels;
 						for (int i = 0; i < run; i++) {
@@ -182,6 +185,7 @@ conv_forward(__global const float *restrict x, __global const float *restrict pa
 #endif
 					LW_EACH(ROWS, BIAS)
 				}
+				LW_EACH(ROWS, END)
 				if (lanes == LANES && across - q >= ROWS) {
 					__global float *to = out;
 					const size_t pitch = y_pixel;
@@ -241,9 +245,10 @@ conv_backward_weight(__global const float *restrict x, __global const float *res
 	const int segment = (GATHER ? taps_height : 1) * taps_width * group_channels;
 	const int segments = GATHER ? 1 : taps_height, padded = (segment + ROWS - 1) / ROWS * ROWS;
 	const int image_begin = (int)((long)images * part / parts), image_end = (int)((long)images * (part + 1) / parts);
-	__global float *restrict sums =
+	__global float *sums =
 		partial + ((size_t)(part * groups + group) * blocks + block) * segments * padded * LANES;
 	__local float *gradients = scratch, *slab = scratch + tile_height * tile_width * LANES;
+	const vector zero = (vector)(0.0f);
 	int started = 0;
 
 	for (int image = image_begin; image < image_end; image++)
@@ -266,7 +271,7 @@ conv_backward_weight(__global const float *restrict x, __global const float *res
 			}
 		for (int r = GATHER ? 0 : row_begin; r < (GATHER ? 1 : row_end); r++)
 			for (int first = 0; first < segment; first += ROWS) {
-				__local const float *restrict b = gradients;
+				__local const float *b = gradients;
 				__global float *sum = sums + (size_t)(r * padded + first) * LANES;
 				LW_EACH(ROWS, DECLARE)
 				LW_EACH(ROWS, OFFSET)
@@ -276,7 +281,7 @@ conv_backward_weight(__global const float *restrict x, __global const float *res
 					LW_EACH(ROWS, LOAD)
 				}
 				for (int p = 0; p < rows; p++) {
-					__local const float *restrict pixel =
+					__local const float *pixel =
 						slab + (p * stride_height + (r - row_begin) * dilation_height) * slab_pitch +
 						(GATHER ? 0 : first);
 					for (int q = 0; q < across; q++) {
@@ -319,7 +324,7 @@ __kernel void sum_weight_parts(__global const float *restrict partial, __global 
 				float sum = *p;
 				for (int part = 1; part < parts; part++)
 					sum = sum + p[part * part_size];
-				to[(size_t)lane * group_channels * taps + r * taps_width + s] = sum;
+				to[(size_t)lane * group_channels * taps + r * taps_width + s] = sum + LW_ZERO(parts);
 			}
 }
 
@@ -353,7 +358,7 @@ __kernel void pack_depthwise(__global const float *restrict weight, __global flo
 			}                                                                                              \
 		if (bias)                                                                                              \
 			sum = sum + LW_LOAD(lanes, bias + c);                                                          \
-		LW_STORE(lanes, sum, out + c);                                                                         \
+		LW_STORE(lanes, sum + (LW_FLOAT(lanes))(LW_ZERO(height)), out + c);                                            \
 	}
 
 /* ids: output row, image. Arguments as conv_forward's. */
@@ -419,5 +424,5 @@ __kernel void sum_depthwise_parts(__global const float *restrict partial, __glob
 
 	for (int part = 1; part < parts; part++)
 		sum = sum + partial[(part * taps + tap) * channels + c];
-	gradient[c * taps + tap] = sum;
+	gradient[c * taps + tap] = sum + LW_ZERO(parts);
 }

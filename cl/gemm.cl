@@ -16,7 +16,7 @@ __kernel void gemm(__global const float *a, __global const float *b, __global co
 			sum = fma(a[a_start + i * a_step], b[b_start + i * b_step], sum);
 		total = part == 0 ? sum : total + sum;
 	}
-	c[row * ldc + column] = bias ? total + bias[column] : total;
+	c[row * ldc + column] = (bias ? total + bias[column] : total) + LW_ZERO(k);
 }
 
 /* ids: column, row */

@@ -476,9 +476,10 @@ static bool choose_weight(lw_device *device, const lw_conv *conv, weight_tiling 
 static lw_status sum_weight_parts(const lw_op_context *context, const lw_conv *conv, const weight_tiling *t,
 				  lw_buf *partial, lw_buf *gradient)
 {
-	const lw_variant variant = tile_variant("sum_weight_parts", &t->tile);
+	lw_variant variant = tile_variant("sum_weight_parts", &t->tile);
 	lw_launch launch;
 
+	lw_variant_option(&variant, "GATHER", t->gather);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, partial);
 	lw_arg_buf(&launch, gradient);

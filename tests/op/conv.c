@@ -127,7 +127,7 @@ static void forward_bits(const lw_op_problem *problem, const float *const *input
 									   param[0][weight_index(problem, k, c, r, s)], sum);
 							}
 					output[place_of(problem, n, p, q, k, 0, 0, 0).y] =
-						problem->options->bias ? sum + param[1][k] : sum;
+						(problem->options->bias ? sum + param[1][k] : sum) + 0.0f;
 				}
 }
 
@@ -150,7 +150,7 @@ static float data_chain(const lw_op_problem *problem, const float *weight, const
 				sum = fmaf(inside ? gy[place_of(problem, n, p, q, k, 0, 0, 0).y] : 0.0f,
 					   weight[weight_index(problem, k, c % group_channels(problem), r, s)], sum);
 		}
-	return sum;
+	return sum + 0.0f;
 }
 
 /* One weight: a chain over the pixels of each part of the batch, the parts added in order. */
@@ -170,7 +170,7 @@ static float weight_chain(const lw_op_problem *problem, const float *x, const fl
 				}
 		total = part ? total + sum : sum;
 	}
-	return total;
+	return total + 0.0f;
 }
 
 static float bias_chain(const lw_op_problem *problem, const float *gy, int k)
@@ -186,7 +186,7 @@ static float bias_chain(const lw_op_problem *problem, const float *gy, int k)
 				sum += gy[((size_t)n * (size_t)(out.h * out.w) + (size_t)pixel) * (size_t)out.c + (size_t)k];
 		total = part ? total + sum : sum;
 	}
-	return total;
+	return total + 0.0f;
 }
 
 static void backward_bits(const lw_op_problem *problem, const float *const *input, float *const *param, const float *output,

@@ -28,7 +28,7 @@ static float expected_element(const lw_gemm *g, const float *a, const float *b, 
 				   g->transpose_b ? b[column * g->ldb + i] : b[i * g->ldb + column], sum);
 		total = part ? total + sum : sum;
 	}
-	return bias ? total + bias[column] : total;
+	return (bias ? total + bias[column] : total) + 0.0f;
 }
 
 /* What lies between the rows of C must stay: it starts with the poison that the expectation holds too. */

@@ -44,7 +44,7 @@ static void forward_bits(const lw_op_problem *problem, const float *const *input
 			float sum = 0;
 			for (int c = 0; c < in; c++)
 				sum = fmaf(input[0][n * in + c], param[0][k * in + c], sum);
-			output[n * out + k] = problem->options->bias ? sum + param[1][k] : sum;
+			output[n * out + k] = (problem->options->bias ? sum + param[1][k] : sum) + 0.0f;
 		}
 }
 
@@ -60,7 +60,7 @@ static void backward_bits(const lw_op_problem *problem, const float *const *inpu
 			float sum = 0;
 			for (int k = 0; k < out; k++)
 				sum = fmaf(output_gradient[n * out + k], param[0][k * in + c], sum);
-			input_gradient[0][n * in + c] = sum;
+			input_gradient[0][n * in + c] = sum + 0.0f;
 		}
 	for (int k = 0; param_gradient[0] && k < out; k++)
 		for (int c = 0; c < in; c++) {
@@ -71,7 +71,7 @@ static void backward_bits(const lw_op_problem *problem, const float *const *inpu
 					sum = fmaf(output_gradient[n * out + k], input[0][n * in + c], sum);
 				total = part ? total + sum : sum;
 			}
-			param_gradient[0][k * in + c] = total;
+			param_gradient[0][k * in + c] = total + 0.0f;
 		}
 	for (int k = 0; problem->options->bias && param_gradient[1] && k < out; k++) {
 		float total = 0;
@@ -81,7 +81,7 @@ static void backward_bits(const lw_op_problem *problem, const float *const *inpu
 				sum += output_gradient[n * out + k];
 			total = part ? total + sum : sum;
 		}
-		param_gradient[1][k] = total;
+		param_gradient[1][k] = total + 0.0f;
 	}
 }
 
