@@ -232,7 +232,7 @@ def compare(command, folder, device, smooth, place, rule):
         complaints.append(f"the log holds {len(ours)} steps, not {steps}")
     losses = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs))
     loss, accuracy = evaluate_torch(Net(smooth), saved, pixels, labels)
-    if abs(summary["loss"] - loss) > LOSS_LIMIT * loss or abs(summary["accuracy"] - accuracy) > 2 / IMAGES:
+    if abs(summary["test_loss"] - loss) > LOSS_LIMIT * loss or abs(summary["accuracy"] - accuracy) > 2 / IMAGES:
         complaints.append(f"evaluated: {summary}, in PyTorch loss {loss}, accuracy {accuracy}")
     if "clip_norm" in options and clipped == 0:
         complaints.append("no step was clipped: the comparison shows nothing")
