@@ -8,7 +8,7 @@ expect() { # code, pattern on stderr, command...
 	shift 2
 	"$command" "$@" >out 2>err || code=$?
 	[ $code = "$expected" ] || fail "layerwise $*: exit code $code, $expected was expected: $(cat err)"
-	grep -qiE -- "$pattern" err || fail "layerwise $*: no /$pattern/ in: $(cat err)"
+	[ -z "$pattern" ] || grep -qiE -- "$pattern" err || fail "layerwise $*: no /$pattern/ in: $(cat err)"
 }
 
 echo "train, with its outputs"
@@ -21,7 +21,7 @@ lines = [json.loads(line) for line in open("steps.jsonl")]
 steps = [line for line in lines if "step" in line]
 assert [line["step"] for line in steps] == list(range(1, 71))
 assert steps[0]["lr"] == {"old": 0, "rest": 0.0002}, steps[0]
-assert steps[18]["lr"]["old"] == 0 and steps[19]["lr"]["old"] * 2 == steps[19]["lr"]["rest"], steps[19]
+assert steps[18]["lr"]["old"] == 0 and abs(steps[19]["lr"]["old"] * 2 - steps[19]["lr"]["rest"]) < 1e-10, steps[19]
 assert abs(lines[-1]["eval"]["accuracy"] - summary["accuracy"]) < 1e-7 and lines[-1]["eval"]["step"] == 70
 size = int.from_bytes(open("w.safetensors", "rb").read(8), "little")
 header = json.loads(open("w.safetensors", "rb").read(8 + size)[8:])
