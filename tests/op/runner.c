@@ -46,6 +46,7 @@ lw_status lw_test_all(lw_test_run *run, const char *only)
 			lw_test_fail(run, "%s: %s", lw_status_name(status), lw_last_error());
 		if (run->verbose)
 			fprintf(run->out, "%-24s %6u passed %8.2f s\n", run->name, run->passed - before, lw_now() - start);
+		fflush(run->out);
 	}
 	return LW_OK;
 }
@@ -62,6 +63,7 @@ void lw_test_fail(lw_test_run *run, const char *format, ...)
 	vfprintf(run->out, format, args);
 	va_end(args);
 	fputc('\n', run->out);
+	fflush(run->out);
 }
 
 static uint32_t bits_of(float value)
