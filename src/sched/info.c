@@ -16,6 +16,8 @@ double lw_plan_learning_rate(const lw_plan *plan, size_t group, int64_t step)
 	return lw_group_lr(g, step, plan->options.total_steps);
 }
 
+int lw_plan_classes(const lw_plan *plan) { return lw_net_classes(plan->net); }
+
 static uint64_t state_bytes(const lw_plan *plan)
 {
 	uint64_t bytes = 0;
