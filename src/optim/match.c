@@ -99,37 +99,47 @@ static lw_status compile_all(matcher *m, const lw_group_options *options)
 	return LW_OK;
 }
 
-/* The nearest pattern to a parameter's name, and the nearest parameter to a pattern; "" where nothing is near. */
+/* How far a pattern is from a name: what stands before its first wildcard from as many letters of the name. */
+static int distance(const pattern *p, const char *name)
+{
+	const char *text = p->text + (p->is_regex ? 3 : 0);
+	size_t head = strcspn(text, p->is_regex ? "\\^.[$()|*+?{" : "\\*?[");
+	char a[64], b[64];
+
+	if (head < 2) /* that says nothing: compare the whole */
+		head = sizeof a - 1;
+	snprintf(a, sizeof a, "%.*s", (int)head, text);
+	snprintf(b, sizeof b, "%.*s", (int)head, name);
+	return lw_edit_distance(a, b);
+}
+
+/* The last words of an error or a warning: what is nearest; "" where there is nothing at all. */
 typedef struct hint {
 	char text[256];
 } hint;
 
-static hint nearest_pattern(const matcher *m, const char *name)
+static hint nearest_pattern(const matcher *m, size_t param)
 {
-	const char **texts, *near = NULL;
+	const pattern *near = NULL;
 	hint h = {""};
 
-	if (lw_alloc(&texts, m->pattern_count, sizeof *texts) != LW_OK)
-		return h;
 	for (size_t i = 0; i < m->pattern_count; i++)
-		texts[i] = m->patterns[i].text;
-	near = lw_nearest(name, texts, m->pattern_count);
-	for (size_t i = 0; near && i < m->pattern_count; i++) {
-		if (texts[i] != near)
-			continue;
-		snprintf(h.text, sizeof h.text, "; the nearest pattern is `%s` of group `%s`", near,
-			 m->groups->groups[m->patterns[i].group].name);
-		break;
-	}
-	free(texts);
+		if (!near || distance(&m->patterns[i], m->names[param]) < distance(near, m->names[param]))
+			near = &m->patterns[i];
+	if (near)
+		snprintf(h.text, sizeof h.text, "; the nearest pattern is `%s` of group `%s`", near->text,
+			 m->groups->groups[near->group].name);
 	return h;
 }
 
-static hint nearest_param(const matcher *m, const char *text)
+static hint nearest_param(const matcher *m, const pattern *p)
 {
-	const char *near = lw_nearest(text, m->names, m->groups->param_count);
+	const char *near = NULL;
 	hint h = {""};
 
+	for (size_t i = 0; i < m->groups->param_count; i++)
+		if (m->trainable[i] && (!near || distance(p, m->names[i]) < distance(p, near)))
+			near = m->names[i];
 	if (near)
 		snprintf(h.text, sizeof h.text, "; the nearest is `%s`", near);
 	return h;
@@ -171,7 +181,7 @@ static lw_status claim(matcher *m)
 			continue;
 		if (!found)
 			return lw_fail(LW_E_ARGUMENT, "no group claims the parameter `%s`%s", m->names[i],
-				       nearest_pattern(m, m->names[i]).text);
+				       nearest_pattern(m, i).text);
 		groups->group_of_param[i] = (int)(found - groups->groups);
 		group = &groups->groups[groups->group_of_param[i]];
 		group->param_count++;
@@ -184,7 +194,8 @@ static lw_status claim(matcher *m)
 static lw_status fail_empty(const matcher *m, size_t group)
 {
 	const lw_groups *groups = m->groups;
-	const char *name = groups->groups[group].name, *first = NULL;
+	const char *name = groups->groups[group].name;
+	const pattern *first = NULL;
 	bool statistic = false;
 
 	for (size_t i = 0; i < m->pattern_count; i++) {
@@ -198,11 +209,12 @@ static lw_status fail_empty(const matcher *m, size_t group)
 				       groups->groups[groups->group_of_param[p->sample]].name);
 		statistic |= p->statistic;
 		if (!first)
-			first = p->text;
+			first = p;
 	}
 	if (statistic)
 		return lw_fail(LW_E_ARGUMENT, "group `%s` matches only running statistics, which are not trained", name);
-	return lw_fail(LW_E_ARGUMENT, "group `%s`: `%s` matches no parameter%s", name, first, nearest_param(m, first).text);
+	return lw_fail(LW_E_ARGUMENT, "group `%s`: `%s` matches no parameter%s", name, first->text,
+		       nearest_param(m, first).text);
 }
 
 /* A group without a parameter is an error, a pattern without one only worth a word. */
@@ -216,7 +228,7 @@ static lw_status check_claims(const matcher *m)
 			return fail_empty(m, p->group);
 		if (!p->matched && !p->statistic)
 			lw_log(LW_LOG_WARNING, "group `%s`: `%s` matches no parameter%s", group->name, p->text,
-			       nearest_param(m, p->text).text);
+			       nearest_param(m, p).text);
 	}
 	return LW_OK;
 }
