@@ -146,7 +146,8 @@ static lw_status print_row(const bench *b, const bench_row *row, lw_table *table
 {
 	int repeat = b->request->repeat;
 	const bench_row *best = &b->rows[b->peak_rows[row->peak]];
-	double median = median_of(row, repeat), peak = best->peak_amount / minimum_of(best, repeat);
+	/* a peak is the most that was ever seen */
+	double peak = fmax(b->peak_rates[row->peak], best->peak_amount / minimum_of(best, repeat)), median = median_of(row, repeat);
 
 	LW_TRY(lw_table_cell(table, "%s", row->bench));
 	LW_TRY(lw_table_cell(table, "%s", row->shape));

@@ -56,7 +56,8 @@ typedef struct bench {
 	lw_op_context context;
 	bench_row *rows;
 	size_t row_count, row_capacity;
-	size_t peak_rows[BENCH_PEAK_COUNT]; /* the device's best */
+	size_t peak_rows[BENCH_PEAK_COUNT];   /* the device's best */
+	double peak_rates[BENCH_PEAK_COUNT];  /* seen when they were chosen, / 1e9 */
 	/* memory and handles of the rows, freed in reverse order */
 	struct bench_owned {
 		void *pointer;

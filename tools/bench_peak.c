@@ -122,7 +122,6 @@ static lw_status add_memory_rows(bench *b)
 
 lw_status bench_peak_rows(bench *b, bool all)
 {
-	double best[BENCH_PEAK_COUNT] = {0};
 	bench_row kept[BENCH_PEAK_COUNT];
 
 	for (size_t i = 0; i < LW_COUNT(widths); i++)
@@ -135,8 +134,8 @@ lw_status bench_peak_rows(bench *b, bool all)
 		if (((const peak *)row->state)->kind == PEAK_TRIAD)
 			continue;
 		LW_TRY(bench_try(b, row, &seconds));
-		if (row->peak_amount / seconds > best[row->peak]) {
-			best[row->peak] = row->peak_amount / seconds;
+		if (row->peak_amount / seconds > b->peak_rates[row->peak]) {
+			b->peak_rates[row->peak] = row->peak_amount / seconds;
 			b->peak_rows[row->peak] = i;
 		}
 	}
