@@ -1,31 +1,21 @@
-/* Kernels by variant: a table per device of the programs and kernels built so far, in front of disk cache and compiler. */
+/* Kernels by variant: a table per device of those built so far, in front of disk cache and compiler. */
 #include "kernel/kernel.h"
 #include "kernel/cache.h"
+#include "kernel/source.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct lw_embedded_kernel {
-	const char *name, *text;
-};
-extern const struct lw_embedded_kernel lw_embedded_kernels[];
-
-/* One source with one set of options; several kernels may come from it. */
-typedef struct built_program {
-	lw_program *program;
-	char *source, *options;
-	lw_cache_key key;
-	bool from_cache;
-	bool saved;
-} built_program;
-
-/* A variant's bytes (see variant_key) and its kernel. */
+/* A variant's bytes (see variant_key) and what was made of it. */
 typedef struct built_kernel {
 	char *bytes;
 	size_t size;
 	uint64_t hash;
 	lw_kernel *kernel;
+	lw_program *program;
+	lw_cache_key key;
+	bool saved; /* it is in the disk cache, or cannot be */
 } built_kernel;
 
 typedef struct kernel_table {
@@ -34,38 +24,28 @@ typedef struct kernel_table {
 	char *folder;	      /* of the disk cache; NULL: none */
 	bool announced;
 	unsigned compiled, cached;
-	built_program *programs;
-	size_t program_count, program_capacity;
 	built_kernel *kernels; /* an open hash table; a free place has no kernel */
 	size_t kernel_count, kernel_places;
 } kernel_table;
 
-const char *lw_kernel_source(const char *name)
-{
-	for (const struct lw_embedded_kernel *k = lw_embedded_kernels; k->name; k++)
-		if (strcmp(k->name, name) == 0)
-			return k->text;
-	return NULL;
-}
+static void save_kernels(kernel_table *table);
 
-static void save_programs(kernel_table *table);
+static void clear_kernel(built_kernel *k)
+{
+	lw_kernel_destroy(&k->kernel);
+	lw_program_destroy(&k->program);
+	free(k->bytes);
+	k->bytes = NULL;
+}
 
 static void destroy_table(void *data)
 {
 	kernel_table *table = data;
 
-	save_programs(table);
-	for (size_t i = 0; i < table->kernel_places; i++) {
-		lw_kernel_destroy(&table->kernels[i].kernel);
-		free(table->kernels[i].bytes);
-	}
-	for (size_t i = 0; i < table->program_count; i++) {
-		lw_program_destroy(&table->programs[i].program);
-		free(table->programs[i].source);
-		free(table->programs[i].options);
-	}
+	save_kernels(table);
+	for (size_t i = 0; i < table->kernel_places; i++)
+		clear_kernel(&table->kernels[i]);
 	free(table->kernels);
-	free(table->programs);
 	free(table->folder);
 	pthread_mutex_destroy(&table->lock);
 	free(table);
@@ -186,101 +166,56 @@ static void announce(kernel_table *table)
 	table->announced = true;
 }
 
-static lw_status compile(kernel_table *table, built_program *p, const char *text)
+/* From the disk cache, as far as the driver takes what was kept. */
+static bool load(kernel_table *table, built_kernel *k, const lw_variant *variant, const char *options)
+{
+	size_t size;
+	void *binary = lw_cache_load(table->folder, &k->key, &size);
+	lw_status status;
+
+	if (!binary)
+		return false;
+	status = lw_program_create_binary(&k->program, table->device, binary, size, options);
+	free(binary);
+	if (status == LW_OK)
+		status = lw_kernel_create(&k->kernel, k->program, variant->function);
+	if (status != LW_OK) {
+		lw_log(LW_LOG_DEBUG, "the driver refuses the kept %s: %s", variant->function, lw_last_error());
+		lw_program_destroy(&k->program);
+		return false;
+	}
+	k->saved = true;
+	table->cached++;
+	return true;
+}
+
+static lw_status compile(kernel_table *table, built_kernel *k, const lw_variant *variant, const char *text,
+			 const char *options)
 {
 	lw_status status;
 
 	announce(table);
-	p->from_cache = p->saved = false;
-	status = lw_program_create(&p->program, table->device, text, p->options);
+	status = lw_program_create(&k->program, table->device, text, options);
 	if (status != LW_OK)
-		return lw_fail_prefix(status, "%s.cl on %s", p->source, lw_device_label(table->device));
+		return lw_fail_prefix(status, "%s.cl on %s", variant->source, lw_device_label(table->device));
 	table->compiled++;
-	return LW_OK;
+	return lw_kernel_create(&k->kernel, k->program, variant->function);
 }
 
-static bool load(kernel_table *table, built_program *p)
+static lw_status build(built_kernel *k, kernel_table *table, const lw_variant *variant)
 {
-	size_t size;
-	void *binary = lw_cache_load(table->folder, &p->key, &size);
-
-	if (!binary)
-		return false;
-	p->from_cache = p->saved =
-		lw_program_create_binary(&p->program, table->device, binary, size, p->options) == LW_OK;
-	if (!p->from_cache)
-		lw_log(LW_LOG_DEBUG, "the driver refuses the kept binary of %s.cl: %s", p->source, lw_last_error());
-	free(binary);
-	return p->from_cache;
-}
-
-static lw_status program_text(char **text, const char *source)
-{
-	const char *common = lw_kernel_source("common"), *own = lw_kernel_source(source);
-
-	*text = NULL;
-	if (!own)
-		return lw_fail(LW_E_ARGUMENT, "there is no kernel source %s.cl", source);
-	return lw_format_string(text, "#line 1 \"common.cl\"\n%s\n#line 1 \"%s.cl\"\n%s", common ? common : "", source,
-				own);
-}
-
-static void release_kernel_and_program(lw_kernel **kernel, built_program *p)
-{
-	lw_kernel_destroy(kernel);
-	lw_program_destroy(&p->program);
-}
-
-/* The program is added to the table only when its kernel is there, so a failure leaves nothing behind. */
-static lw_status build(lw_kernel **kernel, kernel_table *table, const char *options, const lw_variant *variant)
-{
-	built_program p = {0};
-	char *text = NULL;
+	const lw_device_info *info = lw_device_get_info(table->device);
+	char *text = NULL, *options = NULL;
 	lw_status status;
 
-	LW_GO(lw_grow(&table->programs, &table->program_capacity, table->program_count + 1, sizeof p));
-	LW_GO(program_text(&text, variant->source));
-	LW_GO(lw_copy_string(&p.source, variant->source));
-	LW_GO(lw_copy_string(&p.options, options));
-	LW_GO(program_key(&p.key, lw_device_get_info(table->device), text, options));
-	if (load(table, &p)) {
-		if (lw_kernel_create(kernel, p.program, variant->function) == LW_OK)
-			table->cached++;
-		else
-			release_kernel_and_program(kernel, &p);
-	}
-	if (!p.program) {
-		LW_GO(compile(table, &p, text));
-		LW_GO(lw_kernel_create(kernel, p.program, variant->function));
-	}
-	table->programs[table->program_count++] = p;
-	memset(&p, 0, sizeof p);
-out:
-	lw_program_destroy(&p.program);
-	free(p.source);
-	free(p.options);
-	free(text);
-	return status;
-}
-
-/* From a program built already, or a new one. */
-static lw_status make_kernel(lw_kernel **kernel, kernel_table *table, const lw_variant *variant)
-{
-	char *options = NULL;
-	lw_status status = LW_OK;
-
-	LW_TRY(compiler_options(&options, lw_device_get_info(table->device), variant));
-	for (size_t i = 0; i < table->program_count; i++) {
-		built_program *p = &table->programs[i];
-
-		if (strcmp(p->source, variant->source) == 0 && strcmp(p->options, options) == 0) {
-			status = lw_kernel_create(kernel, p->program, variant->function);
-			goto out;
-		}
-	}
-	status = build(kernel, table, options, variant);
+	LW_GO(lw_kernel_text(&text, variant->source, variant->function));
+	LW_GO(compiler_options(&options, info, variant));
+	LW_GO(program_key(&k->key, info, text, options));
+	if (!load(table, k, variant, options))
+		status = compile(table, k, variant, text, options);
 out:
 	free(options);
+	free(text);
 	return status;
 }
 
@@ -304,15 +239,15 @@ lw_status lw_kernel_get(lw_kernel **kernel, lw_device *device, const lw_variant 
 		fresh = (built_kernel){.size = size, .hash = hash};
 		LW_GO(lw_alloc(&fresh.bytes, size, 1));
 		memcpy(fresh.bytes, bytes, size);
-		LW_GO(make_kernel(&fresh.kernel, table, variant));
+		LW_GO(build(&fresh, table, variant));
 		*place = fresh;
-		fresh.bytes = NULL;
+		fresh = (built_kernel){0};
 		table->kernel_count++;
 	}
 	*kernel = place->kernel;
 out:
 	pthread_mutex_unlock(&table->lock);
-	free(fresh.bytes);
+	clear_kernel(&fresh); /* what a failure left */
 	return status;
 }
 
@@ -322,21 +257,22 @@ lw_status lw_launch_begin(lw_launch *launch, lw_device *device, const lw_variant
 	return lw_kernel_get(&launch->kernel, device, variant);
 }
 
-static void save_programs(kernel_table *table)
+static void save_kernels(kernel_table *table)
 {
-	for (size_t i = 0; i < table->program_count && table->folder; i++) {
-		built_program *p = &table->programs[i];
+	for (size_t i = 0; i < table->kernel_places && table->folder; i++) {
+		built_kernel *k = &table->kernels[i];
 		void *binary;
 		size_t size;
 
-		if (p->saved)
+		if (!k->kernel || k->saved)
 			continue;
-		p->saved = true;
-		if (lw_program_binary(p->program, &binary, &size) != LW_OK) {
-			lw_log(LW_LOG_DEBUG, "the compiled %s.cl is not kept: %s", p->source, lw_last_error());
+		k->saved = true;
+		if (lw_program_binary(k->program, &binary, &size) != LW_OK) {
+			lw_log(LW_LOG_DEBUG, "the compiled %s is not kept: %s", lw_kernel_name(k->kernel),
+			       lw_last_error());
 			continue;
 		}
-		lw_cache_store(table->folder, &p->key, binary, size);
+		lw_cache_store(table->folder, &k->key, binary, size);
 		free(binary);
 	}
 }
@@ -348,7 +284,7 @@ void lw_kernel_cache_save(lw_device *device)
 	if (!table)
 		return;
 	pthread_mutex_lock(&table->lock);
-	save_programs(table);
+	save_kernels(table);
 	pthread_mutex_unlock(&table->lock);
 }
 

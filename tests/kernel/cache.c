@@ -1,6 +1,7 @@
 /* Kernels by variant, and the disk cache: what it keeps, and every way in which a kept file may not be believed. */
 #include "kernel/kernel.h"
 #include "kernel/cache.h"
+#include "kernel/source.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -378,7 +379,7 @@ static void test_variants(void **state)
 	assert_ptr_not_equal(kernels[0], kernels[3]);
 	assert_string_equal(lw_kernel_name(kernels[3]), "activation_backward");
 	lw_kernel_statistics(device, &compiled, &cached);
-	assert_int_equal(compiled, 2); /* forward and backward come from one program */
+	assert_int_equal(compiled, 3);
 	assert_int_equal(cached, 0);
 	missing.source = "no_such_source";
 	assert_int_equal(lw_kernel_get(&none, device, &missing), LW_E_ARGUMENT);
@@ -463,6 +464,48 @@ static void test_sources(void **state)
 	assert_null(lw_kernel_source(""));
 }
 
+static size_t count_words(const char *text, const char *word)
+{
+	size_t found = 0;
+
+	for (; (text = strstr(text, word)) != NULL; text += strlen(word))
+		found++;
+	return found;
+}
+
+/* Each kernel of each source: its text holds that kernel and no other, and every line stays where it was. */
+static void test_texts(void **state)
+{
+	static const char *const sources[] = {"activation", "pool", "conv_cpu", "sgd"};
+
+	(void)state;
+	for (size_t i = 0; i < LW_COUNT(sources); i++) {
+		const char *source = lw_kernel_source(sources[i]), *p = source;
+		char *whole, *text;
+
+		OK(lw_kernel_text(&whole, sources[i], "no_such_function"));
+		assert_int_equal(count_words(whole, "\n__kernel"), 0);
+		assert_true(count_words(source, "\n__kernel") > 0);
+		while ((p = strstr(p, "\n__kernel")) != NULL) {
+			const char *name_end = strchr(strstr(p, "void"), '('), *name = name_end;
+			char function[64];
+
+			while (name[-1] == '_' || (name[-1] >= '0' && name[-1] <= '9') ||
+			       (name[-1] >= 'a' && name[-1] <= 'z'))
+				name--;
+			snprintf(function, sizeof function, "%.*s", (int)(name_end - name), name);
+			OK(lw_kernel_text(&text, sources[i], function));
+			assert_int_equal(count_words(text, "\n__kernel"), 1);
+			strcat(function, "(");
+			assert_non_null(strstr(text, function));
+			assert_int_equal(count_words(text, "\n"), count_words(whole, "\n"));
+			free(text);
+			p = name_end;
+		}
+		free(whole);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -478,6 +521,7 @@ int main(void)
 		cmocka_unit_test_setup(test_many_variants, clear_cache),
 		cmocka_unit_test_setup(test_threads, clear_cache),
 		cmocka_unit_test(test_sources),
+		cmocka_unit_test(test_texts),
 		cmocka_unit_test_setup(test_load_and_store, clear_cache),
 	};
 	char command[128];

@@ -1,0 +1,76 @@
+/* The embedded sources of kernels, and the text of one kernel. */
+#include "kernel/source.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct lw_embedded_kernel {
+	const char *name, *text;
+};
+extern const struct lw_embedded_kernel lw_embedded_kernels[];
+
+const char *lw_kernel_source(const char *name)
+{
+	for (const struct lw_embedded_kernel *k = lw_embedded_kernels; k->name; k++)
+		if (strcmp(k->name, name) == 0)
+			return k->text;
+	return NULL;
+}
+
+/* The line after this one, or the end. */
+static char *next_line(char *line)
+{
+	char *end = strchr(line, '\n');
+
+	return end ? end + 1 : line + strlen(line);
+}
+
+/* Whether the function that begins here is the wanted one: its name and a bracket come before its body. */
+static bool defines(const char *start, const char *function)
+{
+	const char *body = strchr(start, '{');
+	size_t length = strlen(function);
+
+	for (const char *p = start; body && (p = strstr(p, function)) != NULL && p < body; p += length)
+		if (p[length] == '(' && (isspace((unsigned char)p[-1]) || p[-1] == '*'))
+			return true;
+	return false;
+}
+
+/*
+ * Blanks out, line by line so that numbers in the compiler's messages stay right, every kernel but the wanted one. In
+ * our sources a kernel begins with a line that starts with __kernel and ends with a line that starts with a brace.
+ */
+static void remove_other_kernels(char *text, const char *function)
+{
+	for (char *line = text; *line; line = next_line(line)) {
+		bool last = false;
+
+		if (strncmp(line, "__kernel", 8) != 0 || defines(line, function))
+			continue;
+		for (; *line && !last; line = next_line(line)) {
+			last = *line == '}';
+			for (char *p = line; *p && *p != '\n'; p++)
+				*p = ' ';
+		}
+		line--; /* the line after it may begin another one */
+	}
+}
+
+lw_status lw_kernel_text(char **text, const char *source, const char *function)
+{
+	const char *common = lw_kernel_source("common"), *own = lw_kernel_source(source);
+	lw_status status;
+	char *copy;
+
+	*text = NULL;
+	if (!own)
+		return lw_fail(LW_E_ARGUMENT, "there is no kernel source %s.cl", source);
+	LW_TRY(lw_copy_string(&copy, own));
+	remove_other_kernels(copy, function);
+	status = lw_format_string(text, "#line 1 \"common.cl\"\n%s\n#line 1 \"%s.cl\"\n%s", common ? common : "",
+				  source, copy);
+	free(copy);
+	return status;
+}
