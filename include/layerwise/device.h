@@ -41,7 +41,7 @@ typedef struct lw_device_info {
 	unsigned alignment;         /* bytes, of a slice of a buffer */
 	bool fp16;
 	bool fp64;
-	bool fast_fma;              /* FP_FAST_FMAF or a CPU: fma() is not emulated */
+	bool fast_fma;              /* fma() is an instruction; emulated, it is slow to run and slower to compile */
 	bool denormals;             /* float denormals are kept */
 	bool correctly_rounded;     /* divide and sqrt can be asked to be correctly rounded */
 } lw_device_info;

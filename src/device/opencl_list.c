@@ -193,7 +193,6 @@ static void query_device(lw_device_info *info, cl_device_id id)
 	info->alignment = (unsigned)device_number(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8;
 	info->alignment = info->alignment > 64 ? info->alignment : 64;
 	single = device_number(id, CL_DEVICE_SINGLE_FP_CONFIG);
-	info->fast_fma = info->type == LW_DEVICE_CPU || single & CL_FP_FMA;
 	info->denormals = (single & CL_FP_DENORM) != 0;
 	info->correctly_rounded = (single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
 	if (clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, 0, NULL, &size) == CL_SUCCESS && size)
@@ -203,6 +202,8 @@ static void query_device(lw_device_info *info, cl_device_id id)
 		info->fp64 = has_word(extensions, "cl_khr_fp64");
 	}
 	info->fp64 = info->fp64 && device_number(id, CL_DEVICE_DOUBLE_FP_CONFIG) != 0;
+	/* Some say nothing of float's fma; a device with double must have double's, and has the instructions. */
+	info->fast_fma = single & CL_FP_FMA || (info->fp64 && device_number(id, CL_DEVICE_DOUBLE_FP_CONFIG) & CL_FP_FMA);
 	free(extensions);
 }
 

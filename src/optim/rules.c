@@ -61,6 +61,8 @@ static int choose_form(const lw_op_context *context)
 		return GROUP256;
 	if (info->type != LW_DEVICE_CPU && lw_update_variant_applies(context, GROUP64))
 		return GROUP64;
+	if (!info->fast_fma) /* so are division and root: emulated in vectors they take minutes to compile */
+		return SCALAR;
 	if (info->vector_width >= 16)
 		return VECTOR16;
 	/* some CPUs' drivers say 1 and vectorise by themselves: 8 suits them */
