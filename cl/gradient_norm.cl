@@ -5,6 +5,8 @@
  * both forms, so all devices have the same bits. Where squares overflow though every term is finite, the sum is done
  * again on terms scaled by a power of two: a norm is NaN only where a gradient is not finite, and at most FLT_MAX.
  *
+ * lanes is an argument: PoCL 3.1 lets threads share a __local array of the kernel's own that reaches a function.
+ *
  * WORK_GROUP  1: one work-item runs all chains, in vectors (CPUs); 64, that is LANES: each work-item runs one
  */
 #ifndef WORK_GROUP
@@ -13,10 +15,8 @@
 #define LANES 64
 
 #if WORK_GROUP == 1
-#define LANE_SPACE __private
 #define SYNCHRONISE
 #else
-#define LANE_SPACE __local
 #define SYNCHRONISE barrier(CLK_LOCAL_MEM_FENCE)
 #endif
 
@@ -24,7 +24,7 @@
 #define LARGE 0x1p80f
 
 /* The sum of all lanes, to every work-item. */
-static inline float join(LANE_SPACE float *lanes)
+static inline float join(__local float *lanes)
 {
 	for (int width = LANES / 2; width; width /= 2) {
 		SYNCHRONISE;
@@ -45,7 +45,7 @@ static inline float norm_of(float sum, float scale)
 	return fmin(LW_SQRT(1, sum) * (scale == SMALL ? LARGE : 1.0f), FLT_MAX);
 }
 
-static inline float chunk_sum(__global const float *g, int count, float scale, LANE_SPACE float *lanes)
+static inline float chunk_sum(__global const float *g, int count, float scale, __local float *lanes)
 {
 #if WORK_GROUP == 1
 	float16 sum0 = 0.0f, sum1 = 0.0f, sum2 = 0.0f, sum3 = 0.0f;
@@ -81,9 +81,9 @@ static inline float chunk_sum(__global const float *g, int count, float scale, L
 
 /* A work-group takes a chunk (offset, length, row, parameter): norms[chunk]. */
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
-chunk_norms(__global const int4 *chunks, __global const float *gradients, __global float *norms)
+chunk_norms(__global const int4 *chunks, __global const float *gradients, __global float *norms,
+	    __local float *lanes)
 {
-	LANE_SPACE float lanes[LANES];
 	const int4 chunk = chunks[get_group_id(0)];
 	float scale = 1.0f;
 	float sum = chunk_sum(gradients + chunk.s0, chunk.s1, scale, lanes);
@@ -98,7 +98,7 @@ chunk_norms(__global const int4 *chunks, __global const float *gradients, __glob
 
 /* Over the chunks of domain d; NaN where any chunk's norm is, in this domain or another. */
 static inline float domain_sum(int d, __global const int4 *chunks, int chunk_count, __global const float *norms,
-			       __global const int *domain_of_row, float scale, LANE_SPACE float *lanes)
+			       __global const int *domain_of_row, float scale, __local float *lanes)
 {
 	for (int j = get_local_id(0); j < LANES; j += WORK_GROUP)
 		lanes[j] = 0.0f;
@@ -120,9 +120,8 @@ static inline float domain_sum(int d, __global const int4 *chunks, int chunk_cou
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
 clip_coefficients(__global const int4 *chunks, int chunk_count, __global const float *norms,
 		  __global const int *domain_of_row, int row_count, __global const float *max_norms,
-		  __global float *domain_norms, __global float *scales)
+		  __global float *domain_norms, __global float *scales, __local float *lanes)
 {
-	LANE_SPACE float lanes[LANES];
 	const int d = get_group_id(0);
 	float scale = 1.0f;
 	float sum = domain_sum(d, chunks, chunk_count, norms, domain_of_row, scale, lanes);

@@ -28,6 +28,7 @@ lw_status lw_gradient_norms(const lw_op_context *context, lw_buf *chunks, int ch
 		lw_arg_buf(&launch, chunks);
 		lw_arg_buf(&launch, gradients);
 		lw_arg_buf(&launch, chunk_norms);
+		lw_arg_local(&launch, LANES * sizeof(float));
 		launch.bytes = (double)lw_buf_size(gradients);
 		launch.flops = launch.bytes / 2;
 		LW_TRY(lw_queue_launch(context->queue, &launch, NULL));
@@ -41,6 +42,7 @@ lw_status lw_gradient_norms(const lw_op_context *context, lw_buf *chunks, int ch
 	lw_arg_buf(&launch, max_norms);
 	lw_arg_buf(&launch, norms);
 	lw_arg_buf(&launch, scale);
+	lw_arg_local(&launch, LANES * sizeof(float));
 	launch.bytes = (double)chunk_count * (sizeof(lw_chunk) + sizeof(float)) * domain_count;
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
