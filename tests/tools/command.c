@@ -49,6 +49,14 @@ static void expect(const char *part)
 		fail_msg("`%s` was expected in:\n%s", part, output);
 }
 
+/* Runs what must exit with code; shows what it wrote where it does not. */
+#define expect_run(code, ...)                                                                                          \
+	do {                                                                                                           \
+		int expect_code = run(__VA_ARGS__);                                                                    \
+		if (expect_code != (code))                                                                             \
+			fail_msg("exit %d, expected %d:\n%s", expect_code, (code), output);                            \
+	} while (0)
+
 static void write_file(const char *name, const void *data, size_t size)
 {
 	char path[128];
@@ -115,16 +123,16 @@ static void help_and_version(void **state)
 	static const char *const commands[] = {"train", "plan", "eval", "devices", "selftest", "bench"};
 
 	(void)state;
-	assert_int_equal(run("--help"), 0);
+	expect_run(0, "--help");
 	for (size_t i = 0; i < LW_COUNT(commands); i++)
 		expect(commands[i]);
-	assert_int_equal(run("--version"), 0);
+	expect_run(0, "--version");
 	expect("layerwise 0.1.0");
 	for (size_t i = 0; i < LW_COUNT(commands); i++) {
-		assert_int_equal(run("%s --help", commands[i]), 0);
+		expect_run(0, "%s --help", commands[i]);
 		expect("Usage: layerwise");
 	}
-	assert_int_equal(run("help train"), 0);
+	expect_run(0, "help train");
 	expect("--resume-or-start");
 }
 
@@ -199,7 +207,7 @@ static void train_then_eval(void **state)
 	double accuracy, loss;
 
 	(void)state;
-	assert_int_equal(run("train r.yaml --save out.safetensors --log log.jsonl --json 2>plan.txt"), 0);
+	expect_run(0, "train r.yaml --save out.safetensors --log log.jsonl --json 2>plan.txt");
 	object = parse_output();
 	accuracy = field(object, "accuracy");
 	loss = field(object, "test_loss");
@@ -209,12 +217,12 @@ static void train_then_eval(void **state)
 	assert_true(field(object, "steps") == 120);
 	json_decref(object);
 
-	assert_int_equal(run("eval r.yaml --weights out.safetensors --predict p.jsonl --json"), 0);
+	expect_run(0, "eval r.yaml --weights out.safetensors --predict p.jsonl --json");
 	object = parse_output();
 	assert_true(field(object, "accuracy") == accuracy);
 	assert_true(field(object, "loss") - loss < 1e-9 && loss - field(object, "loss") < 1e-9);
 	json_decref(object);
-	assert_int_equal(run("--version && wc -l <p.jsonl && tail -n 1 p.jsonl && wc -l <log.jsonl"), 0);
+	expect_run(0, "--version && wc -l <p.jsonl && tail -n 1 p.jsonl && wc -l <log.jsonl");
 	expect("\n96\n{\"index\": 95, \"label\": 2, \"prediction\": ");
 	expect("\n121\n"); /* a line a step and one for the evaluation */
 }
@@ -222,14 +230,14 @@ static void train_then_eval(void **state)
 static void train_speaks_to_people(void **state)
 {
 	(void)state;
-	assert_int_equal(run("train r.yaml --set train.steps=4 2>progress.txt"), 0);
+	expect_run(0, "train r.yaml --set train.steps=4 2>progress.txt");
 	expect("group  tensors");
 	expect("body");
 	expect("update: 1 launch a step");
 	expect("test accuracy ");
-	assert_int_equal(run("--version && cat progress.txt"), 0);
+	expect_run(0, "--version && cat progress.txt");
 	expect("step 4/4");
-	assert_int_equal(run("train r.yaml --set train.steps=2 --set data.test=[] 2>&1"), 2);
+	expect_run(2, "train r.yaml --set train.steps=2 --set data.test=[] 2>&1");
 }
 
 static void a_plan_needs_no_data(void **state)
@@ -237,12 +245,12 @@ static void a_plan_needs_no_data(void **state)
 	json_t *object, *group;
 
 	(void)state;
-	assert_int_equal(run("plan r.yaml --set data.train=[no-images,no-labels] --set groups.0.freeze=true 2>/dev/null"), 0);
+	expect_run(0, "plan r.yaml --set data.train=[no-images,no-labels] --set groups.0.freeze=true 2>/dev/null");
 	expect("frozen");
 	expect("pruning saves");
-	assert_int_equal(run("plan r.yaml --set model.weights=none.safetensors 2>&1"), 0);
+	expect_run(0, "plan r.yaml --set model.weights=none.safetensors 2>&1");
 	expect("note: planned without weights");
-	assert_int_equal(run("plan r.yaml --json"), 0);
+	expect_run(0, "plan r.yaml --json");
 	object = parse_output();
 	group = json_array_get(json_object_get(object, "groups"), 0);
 	assert_string_equal(json_string_value(json_object_get(group, "name")), "body");
@@ -255,12 +263,12 @@ static void a_plan_needs_no_data(void **state)
 static void fresh_and_left_over_are_listed(void **state)
 {
 	(void)state;
-	assert_int_equal(run("train r.yaml --set train.steps=1 --save first.safetensors 2>&1"), 0);
-	assert_int_equal(run("train r.yaml --set train.steps=1 --set model.weights=first.safetensors "
-			     "--set model.layers.2.linear.name=head 2>&1"), 0);
+	expect_run(0, "train r.yaml --set train.steps=1 --save first.safetensors 2>&1");
+	expect_run(0, "train r.yaml --set train.steps=1 --set model.weights=first.safetensors "
+			     "--set model.layers.2.linear.name=head 2>&1");
 	expect("fresh: head.weight, head.bias");
 	expect("left over: fc.weight, fc.bias");
-	assert_int_equal(run("eval r.yaml --weights first.safetensors --set model.layers.2.linear.name=head 2>&1"), 1);
+	expect_run(1, "eval r.yaml --weights first.safetensors --set model.layers.2.linear.name=head 2>&1");
 	expect("the weights lack 2 of the net's parameters, the first is head.weight");
 }
 
@@ -268,15 +276,15 @@ static void fresh_and_left_over_are_listed(void **state)
 static void an_interrupted_run_goes_on(void **state)
 {
 	(void)state;
-	assert_int_equal(run("train r.yaml --set train.steps=3000 --save whole.safetensors 2>&1"), 0);
-	assert_int_equal(run("train r.yaml --set train.steps=3000 --checkpoint run >stop.txt 2>&1 & pid=$!; "
-			     "for i in $(seq 600); do grep -q ^step stop.txt && break; sleep 0.05; done; kill -INT $pid; wait $pid; echo exit $?"), 0);
+	expect_run(0, "train r.yaml --set train.steps=3000 --save whole.safetensors 2>&1");
+	expect_run(0, "train r.yaml --set train.steps=3000 --checkpoint run >stop.txt 2>&1 & pid=$!; "
+			     "for i in $(seq 600); do grep -q ^step stop.txt && break; sleep 0.05; done; kill -INT $pid; wait $pid; echo exit $?");
 	expect("exit 130");
-	assert_int_equal(run("--version && cat stop.txt"), 0);
+	expect_run(0, "--version && cat stop.txt");
 	expect("it can go on from ");
-	assert_int_equal(run("train r.yaml --set train.steps=3000 --resume run --save parts.safetensors 2>&1"), 0);
+	expect_run(0, "train r.yaml --set train.steps=3000 --resume run --save parts.safetensors 2>&1");
 	expect("resumed from step ");
-	assert_int_equal(run("--version && cmp whole.safetensors parts.safetensors"), 0);
+	expect_run(0, "--version && cmp whole.safetensors parts.safetensors");
 }
 
 int main(void)
