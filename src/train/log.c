@@ -135,7 +135,7 @@ lw_status lw_step_log_step(lw_step_log *log, const lw_plan *plan, int64_t step, 
 		fputs(i ? "," : "", log->stream);
 		print_string(log->stream, group.name);
 		fputc(':', log->stream);
-		print_number(log->stream, group.frozen ? 0.0 : lw_plan_learning_rate(plan, i, step));
+		print_number(log->stream, lw_plan_learning_rate(plan, i, step));
 	}
 	fputs("},\"gradient_norm\":", log->stream);
 	print_number(log->stream, result->gradient_norm);

@@ -333,6 +333,40 @@ static void test_resume_of_another_run(void **state)
 	lw_train_summary_clear(&summary);
 }
 
+static void check_progress(void *user, const lw_train_progress *p)
+{
+	int64_t *last = user;
+
+	assert_int_equal(p->step, ++*last);
+	assert_int_equal(p->total, 2 * PER_EPOCH + 1);
+	assert_int_equal(p->epoch, (p->step - 1) / PER_EPOCH + 1);
+	assert_int_equal(p->epochs, 3);
+	assert_int_equal(p->evaluated, p->step == PER_EPOCH || p->step == 2 * PER_EPOCH);
+	assert_true(p->loss > 0 && p->images_per_second > 0 && p->seconds > 0);
+	assert_true(p->step == p->total ? p->eta_seconds == 0 : p->eta_seconds > 0);
+}
+
+static void test_progress(void **state)
+{
+	const setting s = {.rule = "sgd", .lr = 0.01, .total = 2 * PER_EPOCH + 1};
+	lw_train_summary summary;
+	lw_train_options options;
+	int64_t last = 0;
+	trainer t;
+
+	(void)state;
+	trainer_open(&t, &s);
+	lw_train_defaults(&options);
+	options.steps = s.total;
+	options.evaluate_every = 1;
+	options.progress = check_progress;
+	options.user = &last;
+	assert_int_equal(lw_train(t.plan, BATCH, train_set, test_set, &options, &summary), LW_OK);
+	assert_int_equal(last, s.total);
+	lw_train_summary_clear(&summary);
+	trainer_close(&t);
+}
+
 static void test_stop_without_a_folder(void **state)
 {
 	const setting s = {.rule = "sgd", .lr = 0.01, .total = 9};
@@ -450,6 +484,7 @@ int main(void)
 		cmocka_unit_test(test_unfreeze_at_the_resume),
 		cmocka_unit_test(test_resume_from_nothing),
 		cmocka_unit_test(test_resume_of_another_run),
+		cmocka_unit_test(test_progress),
 		cmocka_unit_test(test_stop_without_a_folder),
 		cmocka_unit_test(test_not_finite),
 		cmocka_unit_test(test_bad_tensor_is_named),
