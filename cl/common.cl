@@ -267,32 +267,28 @@ static inline float lw_sigmoid(float x)
 	return lw_div_float(x >= 0.0f ? 1.0f : e, 1.0f + e);
 }
 
+/* An odd polynomial near 0, else by lw_exp; both are computed, so that there is no branch. */
 static inline float lw_tanh(float x)
 {
-	const float a = fabs(x);
-	if (a < 0.625f) {
-		const float z = x * x;
-		float p = -5.70498872745e-3f;
-		p = fma(p, z, 2.06390887954e-2f);
-		p = fma(p, z, -5.37397155531e-2f);
-		p = fma(p, z, 1.33314422036e-1f);
-		p = fma(p, z, -3.33332819422e-1f);
-		return fma(x * z, p, x);
-	}
-	if (isnan(x))
-		return x;
-	const float t = 1.0f - lw_div_float(2.0f, lw_exp(2.0f * a) + 1.0f);
-	return copysign(t, x);
+	const float a = fabs(x), z = x * x;
+	float p = -5.70498872745e-3f;
+	p = fma(p, z, 2.06390887954e-2f);
+	p = fma(p, z, -5.37397155531e-2f);
+	p = fma(p, z, 1.33314422036e-1f);
+	p = fma(p, z, -3.33332819422e-1f);
+	const float near = fma(a * z, p, a), far = 1.0f - lw_div_float(2.0f, lw_exp(2.0f * a) + 1.0f);
+	return copysign(a < 0.625f ? near : far, x);
 }
 
 /* Philox-2x32-10 (Salmon et al. 2011), as lw_random_bits on the host. */
 static inline uint lw_random_bits(uint seed, uint stream, uint low, uint high)
 {
 	uint x = low, y = high ^ (stream * 0x9E3779B9u), key = seed ^ (stream * 0x85EBCA6Bu);
+#pragma unroll
 	for (int round = 0; round < 10; round++) {
-		const uint hi = mul_hi(x, 0xD256D193u), lo = x * 0xD256D193u;
-		x = hi ^ key ^ y;
-		y = lo;
+		const ulong product = (ulong)x * 0xD256D193u;
+		x = (uint)(product >> 32) ^ key ^ y;
+		y = (uint)product;
 		key += 0x9E3779B9u;
 	}
 	return x;

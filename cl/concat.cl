@@ -6,3 +6,16 @@ __kernel void copy_channels(__global const float *from, __global float *to, int 
 	if (i < count)
 		to[(size_t)pixel * to_stride + to_offset + c] = from[(size_t)pixel * from_stride + from_offset + c];
 }
+
+/* The same, an item per `run` pixels. */
+__kernel void copy_channels_runs(__global const float *restrict from, __global float *restrict to, int pixels, int channels,
+				 int from_stride, int from_offset, int to_stride, int to_offset, int run)
+{
+	const int first = (int)get_global_id(0) * run, end = min(pixels - first, run) + first;
+	for (int pixel = first; pixel < end; pixel++) {
+		__global const float *source = from + (size_t)pixel * from_stride + from_offset;
+		__global float *target = to + (size_t)pixel * to_stride + to_offset;
+		for (int c = 0; c < channels; c++)
+			target[c] = source[c];
+	}
+}

@@ -21,23 +21,32 @@ static lw_status rule(const lw_layer_options *options, const lw_shape *inputs, i
 	return LW_OK;
 }
 
+/* Pixels that one work-item takes, where it takes several. */
+enum { RUN_PIXELS = 256 };
+
 static lw_status copy_channels(const lw_op_context *context, lw_shape part, lw_buf *from, int from_stride, int from_offset,
 			       lw_buf *to, int to_stride, int to_offset)
 {
-	const lw_variant variant = {.source = "concat", .function = "copy_channels"};
-	const size_t count = lw_shape_count(part);
+	const bool runs = lw_op_form(context) == LW_VECTOR;
+	const lw_variant variant = {.source = "concat", .function = runs ? "copy_channels_runs" : "copy_channels"};
+	const size_t count = lw_shape_count(part), pixels = count / (size_t)part.c;
 	lw_launch launch;
 
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, from);
 	lw_arg_buf(&launch, to);
-	lw_arg_int(&launch, (int)count);
+	lw_arg_int(&launch, (int)(runs ? pixels : count));
 	lw_arg_int(&launch, part.c);
 	lw_arg_int(&launch, from_stride);
 	lw_arg_int(&launch, from_offset);
 	lw_arg_int(&launch, to_stride);
 	lw_arg_int(&launch, to_offset);
-	lw_op_items(&launch, count);
+	if (runs) {
+		lw_arg_int(&launch, RUN_PIXELS);
+		lw_launch_1d(&launch, (pixels + RUN_PIXELS - 1) / RUN_PIXELS, 1);
+	} else {
+		lw_op_items(&launch, count);
+	}
 	launch.bytes = 8.0 * (double)count;
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
@@ -73,5 +82,5 @@ static lw_status backward(const lw_op_context *context, const lw_op_call *call)
 static const char *const keys[] = {NULL};
 
 extern const lw_op lw_op_concat;
-const lw_op lw_op_concat = {"concat",      keys, 2, LW_OP_MAX_INPUTS, 1, lw_op_scalar_or_vector,
+const lw_op lw_op_concat = {"concat",      keys, 2, LW_OP_MAX_INPUTS, LW_SCALAR_AND_VECTOR, lw_op_scalar_or_vector,
 			    lw_op_applies, rule, forward, backward};

@@ -4,6 +4,7 @@
 static const lw_op_case cases[] = {
 	{.name = "two", .input_count = 2, .inputs = {{2, 3, 5, 7}, {2, 3, 5, 4}}},
 	{.name = "three, single channels", .input_count = 3, .inputs = {{1, 2, 2, 1}, {1, 2, 2, 5}, {1, 2, 2, 1}}},
+	{.name = "several runs", .input_count = 2, .inputs = {{3, 17, 11, 2}, {3, 17, 11, 5}}},
 	{.name = "features", .input_count = 2, .inputs = {{4, 1, 1, 13}, {4, 1, 1, 3}}},
 	{.name = "NaN, infinities", .input_count = 2, .inputs = {{1, 4, 4, 8}, {1, 4, 4, 8}}, .values = LW_VALUES_SPECIAL},
 };

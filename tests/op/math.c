@@ -122,7 +122,7 @@ static void check_units(lw_test_run *run, const struct function *f, const char *
 		frexp(expected, &exponent);
 		if (error <= f->units * fmax(ldexp(1, exponent - 24), FLT_TRUE_MIN))
 			continue;
-		if (fabs(expected) < FLT_MIN && !lw_device_get_info(run->context.device)->denormals)
+		if (fabs(expected) <= FLT_MIN && !lw_device_get_info(run->context.device)->denormals)
 			continue;
 		lw_test_fail(run, "%s (%s) of %.9g: got %.9g, expected %.9g within %.1f units in the last place", f->name, mode, a[i],
 			     got[i], expected, f->units);

@@ -83,21 +83,16 @@ static inline float lw_ref_sigmoid(float x)
 
 static inline float lw_ref_tanh(float x)
 {
-	const float a = fabsf(x);
+	const float a = fabsf(x), z = x * x;
+	float p = -5.70498872745e-3f, near, far;
 
-	if (a < 0.625f) {
-		const float z = x * x;
-		float p = -5.70498872745e-3f;
-
-		p = fmaf(p, z, 2.06390887954e-2f);
-		p = fmaf(p, z, -5.37397155531e-2f);
-		p = fmaf(p, z, 1.33314422036e-1f);
-		p = fmaf(p, z, -3.33332819422e-1f);
-		return fmaf(x * z, p, x);
-	}
-	if (isnan(x))
-		return x;
-	return copysignf(1.0f - 2.0f / (lw_ref_exp(2.0f * a) + 1.0f), x);
+	p = fmaf(p, z, 2.06390887954e-2f);
+	p = fmaf(p, z, -5.37397155531e-2f);
+	p = fmaf(p, z, 1.33314422036e-1f);
+	p = fmaf(p, z, -3.33332819422e-1f);
+	near = fmaf(a * z, p, a);
+	far = 1.0f - 2.0f / (lw_ref_exp(2.0f * a) + 1.0f);
+	return copysignf(a < 0.625f ? near : far, x);
 }
 
 #endif
