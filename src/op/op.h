@@ -112,7 +112,7 @@ static inline int lw_batch_parts(int n) { return n < 16 ? n : 16; }
 /*
  * C[M,N] (+ bias[N] at the end, may be NULL) = op(A)[M,K] * op(B)[K,N], row-major float with leading dimensions. Per
  * output: one chain acc = fma(a, b, acc) over k ascending from 0, where parts > 1 in that many parts of K cut at
- * K*part/parts, each a chain from 0, parts added in order. workspace of lw_gemm_workspace bytes. On a GPU, unless
+ * K*part/parts, each a chain from 0, parts added in order; a result of zero is +0. workspace of lw_gemm_workspace bytes. On a GPU, unless
  * context->reproducible, CLBlast serves it.
  */
 typedef struct lw_gemm {
