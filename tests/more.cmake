@@ -4,7 +4,8 @@
 foreach(runtime IN LISTS runtimes)
   add_test(NAME selftest_${runtime}
     COMMAND ${on_runtime} ${runtime} ${CMAKE_CURRENT_SOURCE_DIR}/selftest ${runtime} $<TARGET_FILE:layerwise_command>)
-  set_tests_properties(selftest_${runtime} PROPERTIES TIMEOUT 1800 ENVIRONMENT "${test_environment}")
+  # The longest start first.
+  set_tests_properties(selftest_${runtime} PROPERTIES TIMEOUT 1800 COST 1000 ENVIRONMENT "${test_environment}")
 endforeach()
 add_test(NAME devices
   COMMAND ${on_runtime} all ${CMAKE_CURRENT_SOURCE_DIR}/devices $<TARGET_FILE:layerwise_command> ${runtimes})
