@@ -114,7 +114,8 @@ static lw_status check_given(const lw_group_options *options)
 	if (!isnan(options->weight_decay) && !isnan(options->decay_mult))
 		return lw_fail(LW_E_ARGUMENT, "weight_decay and decay_mult are both given: only one can be");
 	if (options->unfreeze_at < 0)
-		return lw_fail(LW_E_ARGUMENT, "unfreeze_at must be a step from 1, not %lld", (long long)options->unfreeze_at);
+		return lw_fail(LW_E_ARGUMENT, "unfreeze_at must be a step from 1, not %lld",
+			       (long long)options->unfreeze_at);
 	if (options->unfreeze_at > 0 && !options->freeze)
 		return lw_fail(LW_E_ARGUMENT, "unfreeze_at is given, but not freeze");
 	return LW_OK;
@@ -142,7 +143,8 @@ static lw_status decide(lw_group *group, const lw_group_options *own, const lw_o
 		.amsgrad = either_flag(own->amsgrad, rule->amsgrad),
 		.weight_decay = scaled(own->weight_decay, rule->weight_decay, own->decay_mult),
 	};
-	group->no_decay_on_bias_and_norm = either_flag(own->no_decay_on_bias_and_norm, common->no_decay_on_bias_and_norm);
+	group->no_decay_on_bias_and_norm =
+		either_flag(own->no_decay_on_bias_and_norm, common->no_decay_on_bias_and_norm);
 	group->schedule = own->schedule ? *own->schedule : common->schedule;
 	LW_TRY(check_layer_decay(group->layer_decay));
 	LW_TRY(lw_rule_check(&group->rule));

@@ -10,8 +10,8 @@ typedef struct pattern {
 	size_t group;
 	bool is_regex;
 	regex_t regex;
-	bool matched;   /* some trainable parameter, be it claimed or not */
-	size_t sample;  /* one of those */
+	bool matched;	/* some trainable parameter, be it claimed or not */
+	size_t sample;	/* one of those */
 	bool statistic; /* matched running statistics */
 } pattern;
 
@@ -204,7 +204,8 @@ static lw_status fail_empty(const matcher *m, size_t group)
 		if (p->group != group)
 			continue;
 		if (p->matched)
-			return lw_fail(LW_E_ARGUMENT, "group `%s` is left with nothing: `%s` matches `%s`, but group `%s` comes first",
+			return lw_fail(LW_E_ARGUMENT,
+				       "group `%s` is left with nothing: `%s` matches `%s`, but group `%s` comes first",
 				       name, p->text, m->names[p->sample],
 				       groups->groups[groups->group_of_param[p->sample]].name);
 		statistic |= p->statistic;
@@ -212,7 +213,8 @@ static lw_status fail_empty(const matcher *m, size_t group)
 			first = p;
 	}
 	if (statistic)
-		return lw_fail(LW_E_ARGUMENT, "group `%s` matches only running statistics, which are not trained", name);
+		return lw_fail(LW_E_ARGUMENT, "group `%s` matches only running statistics, which are not trained",
+			       name);
 	return lw_fail(LW_E_ARGUMENT, "group `%s`: `%s` matches no parameter%s", name, first->text,
 		       nearest_param(m, first).text);
 }

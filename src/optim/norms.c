@@ -16,8 +16,8 @@ static lw_status begin(const lw_op_context *context, const char *function, lw_la
 }
 
 lw_status lw_gradient_norms(const lw_op_context *context, lw_buf *chunks, int chunk_count, lw_buf *gradients,
-			    lw_buf *chunk_norms, lw_buf *domain_of_row, int row_count, lw_buf *max_norms, int domain_count,
-			    lw_buf *scale, lw_buf *norms)
+			    lw_buf *chunk_norms, lw_buf *domain_of_row, int row_count, lw_buf *max_norms,
+			    int domain_count, lw_buf *scale, lw_buf *norms)
 {
 	lw_launch launch;
 

@@ -36,7 +36,8 @@ static const struct update_form {
 	const char *name;
 	int vector, work_group;
 } forms[] = {
-	{"scalar", 1, 1}, {"vector4", 4, 1}, {"vector8", 8, 1}, {"vector16", 16, 1}, {"group64", 1, 64}, {"group256", 1, 256},
+	{"scalar", 1, 1},    {"vector4", 4, 1},	 {"vector8", 8, 1},
+	{"vector16", 16, 1}, {"group64", 1, 64}, {"group256", 1, 256},
 };
 enum { SCALAR, VECTOR4, VECTOR8, VECTOR16, GROUP64, GROUP256 };
 
@@ -91,8 +92,9 @@ lw_status lw_rule_check(const lw_rule_options *options)
 	return rule->check(options);
 }
 
-lw_status lw_rule_update(const lw_op_context *context, const lw_rule *rule, lw_buf *chunks, int chunk_count, lw_buf *rows,
-			 lw_buf *scale, lw_buf *params, lw_buf *gradients, lw_buf *const states[LW_RULE_MAX_STATES])
+lw_status lw_rule_update(const lw_op_context *context, const lw_rule *rule, lw_buf *chunks, int chunk_count,
+			 lw_buf *rows, lw_buf *scale, lw_buf *params, lw_buf *gradients,
+			 lw_buf *const states[LW_RULE_MAX_STATES])
 {
 	lw_variant variant = {.source = rule->source, .function = rule->function};
 	const int work_group = lw_update_work_group(context);

@@ -6,7 +6,7 @@
 
 #define PI 3.14159265358979323846
 
-static const char *const schedule_names[] = {"constant", "step",        "multistep", "cosine",
+static const char *const schedule_names[] = {"constant",   "step",	  "multistep", "cosine",
 					     "polynomial", "exponential", "one_cycle"};
 
 void lw_schedule_defaults(lw_schedule *schedule)
@@ -35,7 +35,8 @@ lw_status lw_schedule_find(const char *name, lw_schedule_kind *kind)
 	if (near)
 		return lw_fail(LW_E_ARGUMENT, "no schedule is called `%s`: did you mean `%s`?", name, near);
 	return lw_fail(LW_E_ARGUMENT,
-		       "no schedule is called `%s`: there are constant, step, multistep, cosine, polynomial, exponential and one_cycle",
+		       "no schedule is called `%s`: there are constant, step, multistep, cosine, polynomial, "
+		       "exponential and one_cycle",
 		       name);
 }
 
@@ -59,8 +60,8 @@ static double gamma_of(const lw_schedule *schedule)
 static lw_status check_milestones(const lw_schedule *schedule)
 {
 	if (schedule->milestone_count < 1 || schedule->milestone_count > LW_SCHEDULE_MAX_MILESTONES)
-		return lw_fail(LW_E_ARGUMENT, "schedule multistep takes 1 to %d milestones, not %d", LW_SCHEDULE_MAX_MILESTONES,
-			       schedule->milestone_count);
+		return lw_fail(LW_E_ARGUMENT, "schedule multistep takes 1 to %d milestones, not %d",
+			       LW_SCHEDULE_MAX_MILESTONES, schedule->milestone_count);
 	for (int i = 0; i < schedule->milestone_count; i++) {
 		if (schedule->milestones[i] < 1)
 			return lw_fail(LW_E_ARGUMENT, "schedule multistep: milestone %d is not a step from 1",
@@ -75,11 +76,14 @@ static lw_status check_milestones(const lw_schedule *schedule)
 static lw_status check_one_cycle(const lw_schedule *schedule)
 {
 	if (schedule->warmup)
-		return lw_fail(LW_E_ARGUMENT, "schedule one_cycle warms up by itself: warmup must be 0, not %d", schedule->warmup);
+		return lw_fail(LW_E_ARGUMENT, "schedule one_cycle warms up by itself: warmup must be 0, not %d",
+			       schedule->warmup);
 	if (!(schedule->pct_start >= 0.0 && schedule->pct_start <= 1.0))
-		return lw_fail(LW_E_ARGUMENT, "schedule one_cycle: pct_start must be from 0 to 1, not %g", schedule->pct_start);
+		return lw_fail(LW_E_ARGUMENT, "schedule one_cycle: pct_start must be from 0 to 1, not %g",
+			       schedule->pct_start);
 	if (!(schedule->div_factor >= 1.0 && isfinite(schedule->div_factor)))
-		return lw_fail(LW_E_ARGUMENT, "schedule one_cycle: div_factor must be at least 1, not %g", schedule->div_factor);
+		return lw_fail(LW_E_ARGUMENT, "schedule one_cycle: div_factor must be at least 1, not %g",
+			       schedule->div_factor);
 	if (!(schedule->final_div_factor > 0.0 && isfinite(schedule->final_div_factor)))
 		return lw_fail(LW_E_ARGUMENT, "schedule one_cycle: final_div_factor must be positive, not %g",
 			       schedule->final_div_factor);
@@ -93,8 +97,10 @@ lw_status lw_schedule_check(const lw_schedule *schedule)
 	if ((unsigned)schedule->kind >= LW_COUNT(schedule_names))
 		return lw_fail(LW_E_ARGUMENT, "schedule kind %d does not exist", (int)schedule->kind);
 	if (schedule->warmup < 0)
-		return lw_fail(LW_E_ARGUMENT, "schedule %s: warmup must not be negative, but is %d", name, schedule->warmup);
-	if (uses_gamma(schedule->kind) && !isnan(schedule->gamma) && !(schedule->gamma > 0.0 && isfinite(schedule->gamma)))
+		return lw_fail(LW_E_ARGUMENT, "schedule %s: warmup must not be negative, but is %d", name,
+			       schedule->warmup);
+	if (uses_gamma(schedule->kind) && !isnan(schedule->gamma) &&
+	    !(schedule->gamma > 0.0 && isfinite(schedule->gamma)))
 		return lw_fail(LW_E_ARGUMENT, "schedule %s: gamma must be positive, not %g", name, schedule->gamma);
 	if (schedule->kind == LW_SCHEDULE_STEP && schedule->size < 1)
 		return lw_fail(LW_E_ARGUMENT, "schedule step: size must be at least 1 step, not %d", schedule->size);

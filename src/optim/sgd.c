@@ -12,7 +12,10 @@ static double bytes_per_param(const lw_rule_options *options) { return options->
 
 static void row(const lw_rule_options *options, double lr, double weight_decay, int64_t t, float row[LW_RULE_ROW])
 {
-	int form = options->momentum == 0.0 ? PLAIN : options->caffe ? CAFFE : options->nesterov ? NESTEROV : HEAVY_BALL;
+	int form = options->momentum == 0.0 ? PLAIN
+		   : options->caffe	    ? CAFFE
+		   : options->nesterov	    ? NESTEROV
+					    : HEAVY_BALL;
 
 	for (int i = 0; i < LW_RULE_ROW; i++)
 		row[i] = 0.0f;

@@ -100,8 +100,8 @@ static void expect(norm_data *d)
 }
 
 /* The results' buffers begin as poison. */
-static lw_status compare(lw_test_run *run, const char *where, const char *what, const lw_test_buf *buf, const float *expected,
-			 size_t count)
+static lw_status compare(lw_test_run *run, const char *where, const char *what, const lw_test_buf *buf,
+			 const float *expected, size_t count)
 {
 	float got[CHUNKS];
 	char text[160];
@@ -118,7 +118,8 @@ static lw_status compare(lw_test_run *run, const char *where, const char *what, 
 
 static lw_status run_case(lw_test_run *run, const norm_case *c, const char *form)
 {
-	lw_test_buf chunks = {0}, gradients = {0}, chunk_norms = {0}, domains = {0}, limits = {0}, scale = {0}, norms = {0};
+	lw_test_buf chunks = {0}, gradients = {0}, chunk_norms = {0}, domains = {0}, limits = {0}, scale = {0},
+		    norms = {0};
 	char where[120];
 	lw_status status;
 	norm_data d;
@@ -133,8 +134,8 @@ static lw_status run_case(lw_test_run *run, const norm_case *c, const char *form
 	LW_GO(lw_test_buf_create(run, &limits, sizeof max_norms, true, max_norms));
 	LW_GO(lw_test_buf_create(run, &scale, sizeof d.scale, false, NULL));
 	LW_GO(lw_test_buf_create(run, &norms, sizeof d.norms, false, NULL));
-	LW_GO(lw_gradient_norms(&run->context, chunks.buf, CHUNKS, gradients.buf, chunk_norms.buf, domains.buf, ROWS, limits.buf,
-				DOMAINS, scale.buf, norms.buf));
+	LW_GO(lw_gradient_norms(&run->context, chunks.buf, CHUNKS, gradients.buf, chunk_norms.buf, domains.buf, ROWS,
+				limits.buf, DOMAINS, scale.buf, norms.buf));
 	LW_GO(lw_queue_finish(run->context.queue));
 	LW_GO(compare(run, where, "chunk norms", &chunk_norms, d.chunk_norms, CHUNKS));
 	LW_GO(compare(run, where, "norms", &norms, d.norms, DOMAINS));

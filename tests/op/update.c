@@ -22,7 +22,8 @@ static const lw_rule_options group_options[] = {
 };
 
 /* Lengths of the segments, with a few floats that belong to nobody after each; every fifth segment is frozen. */
-static const int lengths[] = {1, 17, 64, 5, 3, 16, 8, 31, 100, 2, 4, 33, 7, 15, 65, 256, 9, 63, 12, 257, 1000, 6, 16389, 513};
+static const int lengths[] = {1, 17, 64, 5,   3, 16, 8,	 31,  100,  2, 4,     33,
+			      7, 15, 65, 256, 9, 63, 12, 257, 1000, 6, 16389, 513};
 enum { QUICK_LENGTHS = 20, GAP = 3, STEPS = 4, MAX_GROUPS = 8, MAX_CHUNKS = 64, GRADIENT_STREAM = 100 };
 
 /* A way to fill the arenas. */
@@ -112,8 +113,9 @@ static void step_on_host(const problem *pr, arenas *a, int step)
 
 		if (chunk->row < 0 || updates_of(chunk->row, step) < 1)
 			continue;
-		twin = (twin_step){pr->groups[chunk->row], lr_of(chunk->row, step), pr->groups[chunk->row]->weight_decay,
-				   updates_of(chunk->row, step), scale_of(chunk->row, step)};
+		twin = (twin_step){pr->groups[chunk->row], lr_of(chunk->row, step),
+				   pr->groups[chunk->row]->weight_decay, updates_of(chunk->row, step),
+				   scale_of(chunk->row, step)};
 		twin_update(&twin, (size_t)chunk->length, a->p + at, a->g + at,
 			    (float *[]){a->states[0] + at, a->states[1] + at, a->states[2] + at});
 	}
@@ -123,12 +125,13 @@ static lw_status launch(lw_test_run *run, const problem *pr, const arenas *a, co
 			const lw_test_buf *rows, const lw_test_buf *scale)
 {
 	lw_test_buf table = {0};
-	lw_buf *states[LW_RULE_MAX_STATES] = {a->device_states[0].buf, a->device_states[1].buf, a->device_states[2].buf};
+	lw_buf *states[LW_RULE_MAX_STATES] = {a->device_states[0].buf, a->device_states[1].buf,
+					      a->device_states[2].buf};
 	lw_status status;
 
 	LW_GO(lw_test_buf_create(run, &table, (size_t)count * sizeof *chunks, true, chunks));
-	LW_GO(lw_rule_update(&run->context, pr->rule, table.buf, count, rows->buf, scale->buf, a->device_p.buf, a->device_g.buf,
-			     states));
+	LW_GO(lw_rule_update(&run->context, pr->rule, table.buf, count, rows->buf, scale->buf, a->device_p.buf,
+			     a->device_g.buf, states));
 	LW_GO(lw_queue_finish(run->context.queue));
 out:
 	lw_test_buf_destroy(&table);
@@ -191,12 +194,13 @@ static lw_status run_problem(lw_test_run *run, const problem *pr, const char *fo
 		LW_GO(lw_queue_write(run->context.queue, a.device_g.buf, 0, a.floats * sizeof(float), a.g, NULL));
 		step_on_host(pr, &a, step);
 		LW_GO(step_on_device(run, pr, &a, step));
-		snprintf(where, sizeof where, "%s, %s, %s values, %s, step %d: params", pr->rule->name, form, kinds[pr->kind],
-			 pr->separate ? "a launch per chunk" : "one launch", step);
+		snprintf(where, sizeof where, "%s, %s, %s values, %s, step %d: params", pr->rule->name, form,
+			 kinds[pr->kind], pr->separate ? "a launch per chunk" : "one launch", step);
 		LW_GO(compare(run, &a.device_p, a.p, &a, where));
 		for (int s = 0; s < pr->rule->state_count; s++) {
-			snprintf(where, sizeof where, "%s, %s, %s values, %s, step %d: %s", pr->rule->name, form, kinds[pr->kind],
-				 pr->separate ? "a launch per chunk" : "one launch", step, pr->rule->state_names[s]);
+			snprintf(where, sizeof where, "%s, %s, %s values, %s, step %d: %s", pr->rule->name, form,
+				 kinds[pr->kind], pr->separate ? "a launch per chunk" : "one launch", step,
+				 pr->rule->state_names[s]);
 			LW_GO(compare(run, &a.device_states[s], a.states[s], &a, where));
 		}
 	}

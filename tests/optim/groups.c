@@ -114,7 +114,8 @@ static void first_match_wins(void **state)
 /* A glob matches the whole name, a regular expression is searched for; a default group may be left with nothing. */
 static void globs_whole_expressions_anywhere(void **state)
 {
-	lw_group_options options[] = {group("a", MATCH("re:onv")), group("b", MATCH("*c.*", "re:^bn")), group("c", NULL, 0)};
+	lw_group_options options[] = {group("a", MATCH("re:onv")), group("b", MATCH("*c.*", "re:^bn")),
+				      group("c", NULL, 0)};
 	lw_group_options glob = group("a", MATCH("onv"));
 	lw_optim_options defaults;
 	lw_groups *groups;
@@ -169,7 +170,8 @@ static void options_come_from_both(void **state)
 	g = groups->groups;
 	assert_string_equal(g[0].name, "mine");
 	assert_string_equal(g[0].device, "portable:0");
-	assert_true(g[0].lr == 3.0 && g[0].rule.weight_decay == 0.02 && g[0].rule.nesterov && g[0].rule.momentum == 0.9);
+	assert_true(g[0].lr == 3.0 && g[0].rule.weight_decay == 0.02 && g[0].rule.nesterov &&
+		    g[0].rule.momentum == 0.9);
 	assert_true(g[0].layer_decay == 0.5 && isnan(g[0].clip_norm) && !g[0].no_decay_on_bias_and_norm);
 	assert_true(lw_group_lr(&g[0], 1, 100) == 3.0 * 0.1);
 	assert_string_equal(g[1].rule.rule, "adamw");
@@ -212,7 +214,7 @@ static void unfreezing(void **state)
 /* Two groups, of which one is wrong: the words that the error must have. */
 typedef struct bad_case {
 	const char *first, *second; /* patterns; NULL: the default group */
-	size_t offset;              /* of a number in the second group, 0: none */
+	size_t offset;		    /* of a number in the second group, 0: none */
 	double value;
 	const char *words[3];
 } bad_case;
@@ -258,7 +260,8 @@ static void bad_groups(void **state)
 	lw_optim_defaults(&common);
 	for (size_t i = 0; i < LW_COUNT(bad_cases); i++) {
 		const bad_case *c = &bad_cases[i];
-		lw_group_options options[] = {group("first", &c->first, 1), group("second", &c->second, c->second ? 1 : 0)};
+		lw_group_options options[] = {group("first", &c->first, 1),
+					      group("second", &c->second, c->second ? 1 : 0)};
 
 		options[1].is_default = !c->second;
 		if (c->offset)

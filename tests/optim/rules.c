@@ -90,14 +90,16 @@ static void torch_values(void **state)
 		run_case(&reference_rules[i].options, p);
 		for (int k = 0; k < REFERENCE_PARAMS; k++)
 			if (!(fabs(p[k] - reference_rules[i].values[k]) <= 5e-7))
-				fail_msg("case %zu, parameter %d: got %.9g, PyTorch has %.9g", i, k, p[k], reference_rules[i].values[k]);
+				fail_msg("case %zu, parameter %d: got %.9g, PyTorch has %.9g", i, k, p[k],
+					 reference_rules[i].values[k]);
 	}
 }
 
 /* At a constant learning rate Caffe's momentum is PyTorch's; when the rate changes it is not. */
 static void caffe_differs_when_the_rate_changes(void **state)
 {
-	const lw_rule_options torch = {.rule = "sgd", .momentum = 0.9}, caffe = {.rule = "sgd", .momentum = 0.9, .caffe = true};
+	const lw_rule_options torch = {.rule = "sgd", .momentum = 0.9},
+			      caffe = {.rule = "sgd", .momentum = 0.9, .caffe = true};
 	double v = 0.0, expected = reference_start[0];
 	float a[REFERENCE_PARAMS], b[REFERENCE_PARAMS];
 

@@ -179,9 +179,12 @@ static void refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(torch_factors),   cmocka_unit_test(warm_up_ramps_and_multiplies),
-		cmocka_unit_test(cosine_after_warm_up), cmocka_unit_test(one_cycle_ends),
-		cmocka_unit_test(default_gammas),  cmocka_unit_test(names),
+		cmocka_unit_test(torch_factors),
+		cmocka_unit_test(warm_up_ramps_and_multiplies),
+		cmocka_unit_test(cosine_after_warm_up),
+		cmocka_unit_test(one_cycle_ends),
+		cmocka_unit_test(default_gammas),
+		cmocka_unit_test(names),
 		cmocka_unit_test(refused),
 	};
 

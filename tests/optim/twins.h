@@ -40,8 +40,8 @@ static inline void twin_sgd(const twin_step *step, size_t count, float *p, const
 }
 
 /* decoupled: adamw. */
-static inline void twin_adam(const twin_step *step, bool decoupled, size_t count, float *p, const float *g, float *m, float *v,
-			     float *largest)
+static inline void twin_adam(const twin_step *step, bool decoupled, size_t count, float *p, const float *g, float *m,
+			     float *v, float *largest)
 {
 	const lw_rule_options *o = step->options;
 	const float rate = (float)(step->lr / (1.0 - pow(o->beta1, (double)step->t)));
