@@ -289,6 +289,34 @@ static lw_status make_buffers(lw_test_run *run, const problem *p, mode how, buff
 /* The first buffers of the struct to the last, as an array. */
 enum { BUFFER_COUNT = sizeof(buffers) / sizeof(lw_test_buf) };
 
+/* What the i-th of them is, for a message. */
+static const char *buffer_name(size_t i)
+{
+	static const struct {
+		size_t from;
+		const char *name;
+	} names[] = {
+#define FROM(member) offsetof(buffers, member) / sizeof(lw_test_buf)
+		{FROM(input), "an input"},
+		{FROM(param), "a parameter"},
+		{FROM(output), "the output"},
+		{FROM(output_gradient), "the output's gradient"},
+		{FROM(saved), "saved"},
+		{FROM(workspace), "the forward workspace"},
+		{FROM(backward_workspace), "the backward workspace"},
+		{FROM(dead_input), "an input that backward does not read"},
+		{FROM(dead_output), "an output that backward does not read"},
+		{FROM(input_gradient), "an input's gradient"},
+		{FROM(param_gradient), "a parameter's gradient"},
+#undef FROM
+	};
+	const char *name = "";
+
+	for (size_t k = 0; k < LW_COUNT(names) && names[k].from <= i; k++)
+		name = names[k].name;
+	return name;
+}
+
 static void drop_buffers(buffers *b)
 {
 	lw_test_buf *all = (lw_test_buf *)b;
@@ -388,11 +416,13 @@ static void compare_samples(lw_test_run *run, const problem *p, const char *wher
 static lw_status compare_all(lw_test_run *run, const problem *p, mode how, const buffers *b, const char *where)
 {
 	const double unit = 16 * FLT_EPSILON * sqrt(p->test->terms ? p->test->terms(&p->told) : 1);
+	char output[256];
 	float *got;
 
 	LW_TRY(compare(run, &b->output, p->output, where, "output", 0, &got));
+	snprintf(output, sizeof output, "%s, output", where);
 	if (how == GUARDED && p->test->forward_double && p->of->values != LW_VALUES_SPECIAL)
-		lw_test_close(run, where, got, p->output_double, p->output_count, unit, 1e-30);
+		lw_test_close(run, output, got, p->output_double, p->output_count, unit, 1e-30);
 	free(got);
 	if (p->told.training) { /* else an operator need not keep anything */
 		LW_TRY(compare(run, &b->saved, p->saved, where, "saved", 0, &got));
@@ -423,7 +453,7 @@ static lw_status check_guards(lw_test_run *run, const buffers *b, const char *wh
 	for (size_t i = 0; i < BUFFER_COUNT; i++) {
 		LW_TRY(lw_test_buf_intact(run, &all[i], &intact));
 		if (!intact)
-			lw_test_fail(run, "%s: written beside buffer %zu of struct buffers (%zu bytes)", where, i, all[i].bytes);
+			lw_test_fail(run, "%s: written beside %s, of %zu bytes", where, buffer_name(i), all[i].bytes);
 		sound = sound && intact;
 	}
 	if (sound)
