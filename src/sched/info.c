@@ -64,18 +64,6 @@ lw_status lw_plan_get_info(const lw_plan *plan, lw_plan_info *info)
 	return LW_OK;
 }
 
-static const char *schedule_name(lw_schedule_kind kind)
-{
-	static const char *const names[] = {
-		[LW_SCHEDULE_CONSTANT] = "constant",       [LW_SCHEDULE_STEP] = "step",
-		[LW_SCHEDULE_MULTISTEP] = "multistep",     [LW_SCHEDULE_COSINE] = "cosine",
-		[LW_SCHEDULE_POLYNOMIAL] = "polynomial",   [LW_SCHEDULE_EXPONENTIAL] = "exponential",
-		[LW_SCHEDULE_ONE_CYCLE] = "one_cycle",
-	};
-
-	return names[kind];
-}
-
 lw_status lw_plan_get_group(const lw_plan *plan, size_t index, lw_plan_group_info *info)
 {
 	const lw_group *group;
@@ -93,6 +81,6 @@ lw_status lw_plan_get_group(const lw_plan *plan, size_t index, lw_plan_group_inf
 				     .lr = group->lr,
 				     .weight_decay = group->rule.weight_decay,
 				     .clip_norm = group->clip_norm,
-				     .schedule = schedule_name(group->schedule.kind)};
+				     .schedule = lw_schedule_name(group->schedule.kind)};
 	return LW_OK;
 }

@@ -65,6 +65,8 @@ lw_status lw_outcome_read(lw_plan *plan, lw_step_result *result)
 	if (!r.bad_tensor && !isfinite(r.loss))
 		r.bad_tensor = "loss";
 	r.finite = !r.bad_tensor;
+	if (!r.finite)
+		LW_TRY(lw_plan_bring_back_statistics(plan));
 	plan->finite = r.finite;
 	plan->outcome_known = true;
 	if (result)

@@ -54,6 +54,10 @@ static lw_status create_layout(lw_plan *plan)
 	for (size_t i = 0; i < count; i++)
 		order[i] = places[i].param;
 	LW_GO(lw_layout_create(&plan->layout, plan->net, order, trained));
+	/* what no group claims stands first among what never trains */
+	plan->statistics_at = plan->layout.gradient_floats;
+	for (size_t i = trained; i < count && plan->groups->group_of_param[order[i]] < 0; i++)
+		plan->statistics_floats += lw_round_up(plan->net->params[order[i]].count, LW_ARENA_ALIGNMENT);
 	if (plan->layout.floats > INT32_MAX)
 		status = lw_fail(LW_E_UNSUPPORTED, "the network has %zu parameters; at most %d can be held", plan->layout.floats, INT32_MAX);
 out:
@@ -125,6 +129,16 @@ static lw_status check_options(const lw_plan_options *options, const lw_net *net
 	return LW_OK;
 }
 
+static lw_status check_schedules(const lw_plan *plan)
+{
+	for (size_t g = 0; g < plan->groups->count; g++) {
+		lw_status status = lw_schedule_check_total(&plan->groups->groups[g].schedule, plan->options.total_steps);
+		if (status != LW_OK)
+			return lw_fail_prefix(status, "group `%s`", plan->groups->groups[g].name);
+	}
+	return LW_OK;
+}
+
 /* A group's `device:` fixes its owner; with one device the owner can only be that one. */
 static lw_status check_owners(const lw_plan *plan)
 {
@@ -154,6 +168,8 @@ static lw_status create_arenas(lw_plan *plan)
 	LW_TRY(lw_buf_create(&plan->gradients, plan->device, gradients * sizeof(float)));
 	LW_TRY(lw_queue_fill(plan->queue, plan->gradients, 0, gradients * sizeof(float), 0, NULL));
 	LW_TRY(lw_queue_fill(plan->queue, plan->params, 0, floats * sizeof(float), 0, NULL));
+	if (plan->statistics_floats)
+		LW_TRY(lw_buf_create(&plan->statistics_before, plan->device, plan->statistics_floats * sizeof(float)));
 	return lw_plan_upload(plan);
 }
 
@@ -204,6 +220,7 @@ void lw_plan_destroy(lw_plan **plan)
 	if (p->groups)
 		lw_updates_clear(&p->updates, p->groups->count);
 	lw_outcome_clear(&p->outcome);
+	lw_buf_destroy(&p->statistics_before);
 	lw_buf_destroy(&p->params);
 	lw_buf_destroy(&p->gradients);
 	lw_layout_clear(&p->layout);
@@ -231,11 +248,13 @@ static lw_status enqueue_gradients(lw_plan *plan, const float *images, const int
 {
 	bool changed = false;
 
+	LW_TRY(check_schedules(plan));
 	LW_TRY(check_labels(plan, labels, plan->options.batch));
 	lw_groups_at_step(plan->groups, plan->step + 1, &changed);
 	if (changed)
 		LW_TRY(lw_plan_rebuild(plan));
 	LW_TRY(lw_updates_send_rows(plan, plan->step + 1));
+	LW_TRY(lw_plan_keep_statistics(plan));
 	LW_TRY(lw_executor_train(plan->executor, images, labels, (uint32_t)(plan->step + 1)));
 	return lw_updates_norms(plan);
 }

@@ -69,6 +69,8 @@ struct lw_plan {
 	lw_groups *groups;
 	lw_layout layout;
 	lw_buf *params, *gradients;
+	size_t statistics_at, statistics_floats; /* running statistics: a range of the arena */
+	lw_buf *statistics_before;               /* what they were before the step, to go back to where it is not finite */
 	lw_executor *executor;
 	lw_updates updates;
 	lw_outcome outcome;
@@ -97,6 +99,10 @@ lw_status lw_outcome_create(lw_plan *plan);
 void lw_outcome_clear(lw_outcome *outcome);
 /* Waits for the step; fills result (may be NULL) and plan->finite. */
 lw_status lw_outcome_read(lw_plan *plan, lw_step_result *result);
+
+/* Keeps the running statistics as they are before a step, and brings them back. */
+lw_status lw_plan_keep_statistics(lw_plan *plan);
+lw_status lw_plan_bring_back_statistics(lw_plan *plan);
 
 /* (Re)makes executor, updates and outcome for the groups as they are frozen now. */
 lw_status lw_plan_rebuild(lw_plan *plan);

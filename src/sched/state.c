@@ -30,6 +30,23 @@ lw_status lw_plan_download(lw_plan *plan) { return transfer_params(plan, read_pa
 
 lw_status lw_plan_upload(lw_plan *plan) { return transfer_params(plan, write_part); }
 
+lw_status lw_plan_keep_statistics(lw_plan *plan)
+{
+	if (!plan->statistics_floats)
+		return LW_OK;
+	return lw_queue_copy(plan->queue, plan->params, plan->statistics_at * sizeof(float), plan->statistics_before, 0,
+			     plan->statistics_floats * sizeof(float), NULL);
+}
+
+lw_status lw_plan_bring_back_statistics(lw_plan *plan)
+{
+	if (!plan->statistics_floats)
+		return LW_OK;
+	LW_TRY(lw_queue_copy(plan->queue, plan->statistics_before, 0, plan->params, plan->statistics_at * sizeof(float),
+			     plan->statistics_floats * sizeof(float), NULL));
+	return lw_queue_finish(plan->queue);
+}
+
 int64_t lw_plan_steps(const lw_plan *plan) { return plan->step; }
 
 /* Calls move for each state of a parameter that trains; `name` is "optimizer.<state>.<parameter>". */

@@ -357,6 +357,8 @@ static void a_bad_gradient_is_named_and_changes_nothing(void **state)
 	assert_int_equal(lw_plan_download(plan), LW_OK);
 	assert_same_param(net, before, "conv1.weight", true);
 	assert_same_param(net, before, "fc.weight", true);
+	assert_same_param(net, before, "bn1.running_mean", true);
+	assert_same_param(net, before, "bn2.running_var", true);
 	for (size_t i = 0; i < net->param_count; i++)
 		assert_int_equal(plan->t[i], 0);
 	free(bad);
