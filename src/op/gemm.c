@@ -46,7 +46,10 @@ bool lw_gemm_variant_applies(const lw_op_context *context, const lw_gemm *g, int
 	lw_tile tile;
 	int depth;
 
-	return variant == SIMPLE || choose_tile(context->device, g, &tile, &depth);
+	if (variant == SIMPLE)
+		return true;
+	/* an emulated fma in a register tile takes minutes to compile */
+	return lw_device_get_info(context->device)->fast_fma && choose_tile(context->device, g, &tile, &depth);
 }
 
 static lw_status run_simple(const lw_op_context *context, const lw_gemm *g)
