@@ -78,6 +78,8 @@ static lw_status test_device(lw_device *device, const request *r, unsigned *pass
 	};
 	lw_status status;
 
+	if (lw_device_get_info(device)->type == LW_DEVICE_SIMULATED)
+		return lw_fail(LW_E_ARGUMENT, "%s: a simulated device runs no kernels", lw_device_label(device));
 	print_device(device);
 	LW_TRY(lw_queue_create(&run.context.queue, device));
 	status = lw_test_all(&run, r->only);
