@@ -172,6 +172,7 @@ static lw_status add(bench *b, const work *w, int groups, const char *const *fre
 		used = made;
 	}
 	options.gradients = gradients;
+	options.total_steps = 1000; /* a length for schedules that run to one */
 	LW_TRY(bench_memory(b, &s, sizeof *s));
 	s->work = w;
 	LW_TRY(bench_own(b, s, destroy_step));
