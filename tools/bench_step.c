@@ -55,7 +55,6 @@ static lw_status from_recipe(work *w, const char *path)
 	w->name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
 	w->optim = *lw_recipe_optim(w->recipe);
 	w->plan = *lw_recipe_plan(w->recipe);
-	w->plan.total_steps = 1000; /* a schedule may ask; a step takes as long anywhere in it */
 	w->groups = lw_recipe_groups(w->recipe, &w->group_count);
 	return LW_OK;
 }
