@@ -7,6 +7,15 @@ foreach(runtime IN LISTS runtimes)
   # The longest start first.
   set_tests_properties(selftest_${runtime} PROPERTIES TIMEOUT 1800 COST 1000 ENVIRONMENT "${test_environment}")
 endforeach()
+# The same bits on every vendor's runtime, through the command.
+add_test(NAME reproducible COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/reproducible ${PROJECT_SOURCE_DIR}/tools/runtimes $<TARGET_FILE:layerwise_command> ${runtimes})
+set_tests_properties(reproducible PROPERTIES TIMEOUT 900 SKIP_RETURN_CODE 77 ENVIRONMENT "${test_environment}")
+
+# The host side of every operator under the sanitizers.
+if(LAYERWISE_ASAN_TREE)
+  add_test(NAME asan/selftest COMMAND ${on_runtime} ${first_runtime} ${LAYERWISE_ASAN_TREE}/layerwise selftest --quick)
+  set_tests_properties(asan/selftest PROPERTIES TIMEOUT 1800 ENVIRONMENT "${test_environment}" DEPENDS selftest_${first_runtime})
+endif()
 add_test(NAME devices
   COMMAND ${on_runtime} all ${CMAKE_CURRENT_SOURCE_DIR}/devices $<TARGET_FILE:layerwise_command> ${runtimes})
 
