@@ -60,7 +60,7 @@ lw_status lw_plan_get_info(const lw_plan *plan, lw_plan_info *info)
 		info->pruned_flops = 0;
 	info->peak_bytes = info->parameter_bytes + info->gradient_bytes + info->state_bytes + info->activation_bytes +
 			   (uint64_t)batch * (lw_shape_count(plan->net->input) + 1) * sizeof(float) +
-			   plan->outcome.floats * sizeof(float);
+			   (plan->outcome.floats + plan->statistics_floats) * sizeof(float);
 	return LW_OK;
 }
 
