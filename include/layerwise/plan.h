@@ -57,7 +57,7 @@ LW_API void lw_plan_destroy(lw_plan **plan);
 
 /*
  * Forward and one pruned backward over options.batch images (NHWC floats) and labels. Waits for the loss; result may be
- * NULL, and then it does not wait.
+ * NULL, and then it does not wait: images and labels must stay valid until lw_apply_gradients has returned.
  */
 LW_API lw_status lw_compute_gradients(lw_plan *plan, const float *images, const int32_t *labels, lw_step_result *result);
 
