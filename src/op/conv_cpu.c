@@ -113,7 +113,7 @@ static void describe_phase(const lw_conv *conv, int axis, int phase, pass *p)
 	while (last >= 0 && (phase + conv->pad[axis] - (long)last * dilation) % stride)
 		last--;
 	p->input[axis] = conv->output[axis];
-	p->output[axis] = (conv->input[axis] - phase + stride - 1) / stride;
+	p->output[axis] = (conv->input[axis] - phase - 1) / stride + 1;
 	p->stride[axis] = 1;
 	p->taps[axis] = last < 0 ? 0 : last / every + 1;
 	p->origin[axis] = last < 0 ? 0 : (int)((phase + conv->pad[axis] - (long)last * dilation) / stride);
@@ -122,13 +122,11 @@ static void describe_phase(const lw_conv *conv, int axis, int phase, pass *p)
 	p->step[axis] = -every;
 }
 
-/* false: the input has no pixels of this phase */
-static bool describe_data(const lw_conv *conv, int down, int across, pass *p)
+/* down and across are below the stride and the input's size. */
+static void describe_data(const lw_conv *conv, int down, int across, pass *p)
 {
 	const int taps = (int)lw_conv_taps(conv), pixel = conv->channels, row = conv->input[1] * pixel;
 
-	if (down >= conv->input[0] || across >= conv->input[1])
-		return false;
 	*p = (pass){
 		.images = conv->images,
 		.groups = conv->groups,
@@ -137,8 +135,9 @@ static bool describe_data(const lw_conv *conv, int down, int across, pass *p)
 		.outputs = conv->group_channels,
 		.y_base = down * row + across * pixel,
 		.y_image = conv->input[0] * row,
-		.y_row = conv->stride[0] * row,
-		.y_pixel = conv->stride[1] * pixel,
+		/* a stride beyond the input leads to no other pixel, and its product might not fit */
+		.y_row = lw_min_int(conv->stride[0], conv->input[0]) * row,
+		.y_pixel = lw_min_int(conv->stride[1], conv->input[1]) * pixel,
 		.out_step = taps,
 		.inner_step = conv->group_channels * taps,
 		.group_size = conv->group_out * conv->group_channels * taps,
@@ -146,7 +145,6 @@ static bool describe_data(const lw_conv *conv, int down, int across, pass *p)
 	};
 	describe_phase(conv, 0, down, p);
 	describe_phase(conv, 1, across, p);
-	return true;
 }
 
 /* A pass over single pixels that lie one behind the other: one long row. */
@@ -313,11 +311,10 @@ lw_status lw_conv_cpu_backward_data(const lw_op_context *context, const lw_conv 
 {
 	size_t base = 0;
 
-	for (int down = 0; down < conv->stride[0]; down++)
-		for (int across = 0; across < conv->stride[1]; across++) {
+	for (int down = 0; down < lw_min_int(conv->stride[0], conv->input[0]); down++)
+		for (int across = 0; across < lw_min_int(conv->stride[1], conv->input[1]); across++) {
 			pass p;
-			if (!describe_data(conv, down, across, &p))
-				continue;
+			describe_data(conv, down, across, &p);
 			p.packed_base = (int)base;
 			if (lw_conv_is_depthwise(conv)) {
 				LW_TRY(run_depthwise(context, conv, &p, b->gradient, b->weight, NULL, b->x_gradient, b->workspace));
@@ -362,9 +359,11 @@ bool lw_conv_cpu_applies(lw_device *device, const lw_conv *conv)
 	describe_forward(conv, &p);
 	if (!choose_forward(device, &p, &tile) || !lw_conv_cpu_weight_applies(device, conv))
 		return false;
-	for (int down = 0; down < conv->stride[0]; down++)
-		for (int across = 0; across < conv->stride[1]; across++)
-			if (describe_data(conv, down, across, &p) && !choose_forward(device, &p, &tile))
+	for (int down = 0; down < lw_min_int(conv->stride[0], conv->input[0]); down++)
+		for (int across = 0; across < lw_min_int(conv->stride[1], conv->input[1]); across++) {
+			describe_data(conv, down, across, &p);
+			if (!choose_forward(device, &p, &tile))
 				return false;
+		}
 	return true;
 }

@@ -18,6 +18,8 @@ static const lw_op_case cases[] = {
 	{"3x3, stride 2", CONV(.out = 17, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}, .bias = true), .inputs = {{2, 8, 9, 5}}},
 	{"3x3, stride 3", CONV(.out = 6, .kernel = {3, 3}, .stride = {3, 3}, .pad = {2, 0}), .inputs = {{2, 10, 8, 3}}},
 	{"3x3, stride beyond kernel", CONV(.out = 3, .kernel = {2, 2}, .stride = {3, 3}), .inputs = {{1, 9, 7, 2}}},
+	{"stride far beyond input", CONV(.out = 3, .kernel = {2, 2}, .stride = {2147483647, 7}, .pad = {1, 1}, .bias = true), .inputs = {{2, 3, 4, 5}}},
+	{"depthwise, stride far beyond input", CONV(.out = 5, .kernel = {2, 2}, .stride = {2147483647, 2147483647}, .pad = {1, 1}, .groups = 5), .inputs = {{2, 3, 4, 5}}},
 	{"3x3, dilation 2", CONV(.out = 7, .kernel = {3, 3}, .pad = {2, 2}, .dilation = {2, 2}, .bias = true), .inputs = {{2, 7, 6, 4}}},
 	{"3x3, dilation and stride 2", CONV(.out = 4, .kernel = {3, 3}, .stride = {2, 2}, .pad = {2, 2}, .dilation = {2, 2}), .inputs = {{2, 7, 8, 3}}},
 	{"dilation 3, stride 2", CONV(.out = 4, .kernel = {3, 2}, .stride = {2, 2}, .pad = {3, 1}, .dilation = {3, 3}), .inputs = {{1, 9, 8, 3}}},
