@@ -126,7 +126,7 @@ static lw_status evaluate(const arguments *a, const tool_work *work, const lw_da
 	lw_status status;
 
 	if (a->predictions)
-		LW_GO(lw_file_begin(&out.file, a->predictions, 0644));
+		LW_GO(lw_file_begin_output(&out.file, a->predictions, 0644));
 	LW_GO(lw_evaluate(work->plan, lw_recipe_plan(work->recipe)->batch, set, accuracy, loss,
 			  a->predictions ? write_prediction : NULL, &out));
 	LW_GO(out.status);

@@ -137,7 +137,10 @@ int tool_check_writable(const char *command, const char *path)
 		slash[slash == folder] = '\0';
 		where = folder;
 	}
-	if (stat(where, &info) != 0)
+	if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+		code = access(path, W_OK) == 0 ? TOOL_OK : /* a device or a pipe: nothing is made in its folder */
+		       tool_error(command, TOOL_FAILED, "%s cannot be written: %s", path, strerror(errno));
+	else if (stat(where, &info) != 0)
 		code = tool_error(command, TOOL_FAILED, "%s cannot be written: the folder %s: %s", path, where, strerror(errno));
 	else if (!S_ISDIR(info.st_mode))
 		code = tool_error(command, TOOL_FAILED, "%s cannot be written: %s is not a folder", path, where);

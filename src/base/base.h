@@ -85,6 +85,8 @@ lw_status lw_path_beside(char **joined, const char *base, const char *path);
  */
 typedef struct lw_file lw_file;
 lw_status lw_file_begin(lw_file **file, const char *path, unsigned mode);
+/* The same for a path that a user gave: a link stays one, and a device or a pipe is written to as it is. */
+lw_status lw_file_begin_output(lw_file **file, const char *path, unsigned mode);
 lw_status lw_file_write(lw_file *file, const void *data, size_t size);
 lw_status lw_file_commit(lw_file **file);
 void lw_file_abandon(lw_file **file);

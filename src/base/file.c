@@ -82,7 +82,7 @@ lw_status lw_path_beside(char **joined, const char *base, const char *path)
 }
 
 struct lw_file {
-	char *path, *temporary;
+	char *path, *temporary; /* no temporary: what is written to is a device or a pipe */
 	int descriptor;
 };
 
@@ -94,7 +94,8 @@ static void file_free(lw_file **file)
 	*file = NULL;
 }
 
-lw_status lw_file_begin(lw_file **file, const char *path, unsigned mode)
+/* direct: what is there is opened as it is. */
+static lw_status begin(lw_file **file, const char *path, unsigned mode, bool direct)
 {
 	lw_file *f;
 	lw_status status;
@@ -103,9 +104,13 @@ lw_status lw_file_begin(lw_file **file, const char *path, unsigned mode)
 	LW_TRY(lw_alloc(&f, 1, sizeof *f));
 	f->descriptor = -1;
 	LW_GO(lw_copy_string(&f->path, path));
-	LW_GO(lw_format_string(&f->temporary, "%s.XXXXXX", path));
-	f->descriptor = mkstemp(f->temporary);
-	if (f->descriptor < 0 || fchmod(f->descriptor, mode) != 0) {
+	if (direct) {
+		f->descriptor = open(path, O_WRONLY);
+	} else {
+		LW_GO(lw_format_string(&f->temporary, "%s.XXXXXX", f->path));
+		f->descriptor = mkstemp(f->temporary);
+	}
+	if (f->descriptor < 0 || (f->temporary && fchmod(f->descriptor, mode) != 0)) {
 		status = lw_fail(LW_E_IO, "%s: cannot be written: %s", path, strerror(errno));
 		goto out;
 	}
@@ -114,9 +119,23 @@ lw_status lw_file_begin(lw_file **file, const char *path, unsigned mode)
 out:
 	if (f->descriptor >= 0) {
 		close(f->descriptor);
-		unlink(f->temporary);
+		if (f->temporary)
+			unlink(f->temporary);
 	}
 	file_free(&f);
+	return status;
+}
+
+lw_status lw_file_begin(lw_file **file, const char *path, unsigned mode) { return begin(file, path, mode, false); }
+
+lw_status lw_file_begin_output(lw_file **file, const char *path, unsigned mode)
+{
+	struct stat info;
+	bool exists = stat(path, &info) == 0, direct = exists && !S_ISREG(info.st_mode);
+	char *real = exists && !direct ? realpath(path, NULL) : NULL; /* a rename would replace a link */
+	lw_status status = begin(file, real ? real : path, mode, direct);
+
+	free(real);
 	return status;
 }
 
@@ -153,15 +172,17 @@ static void sync_directory_of(const char *path)
 lw_status lw_file_commit(lw_file **file)
 {
 	lw_file *f = *file;
-	bool synced = fsync(f->descriptor) == 0 || errno == EINVAL;
+	bool synced = fsync(f->descriptor) == 0 || errno == EINVAL || !f->temporary;
 
-	if (close(f->descriptor) != 0 || !synced || rename(f->temporary, f->path) != 0) {
+	if (close(f->descriptor) != 0 || !synced || (f->temporary && rename(f->temporary, f->path) != 0)) {
 		lw_status status = lw_fail(LW_E_IO, "%s: cannot be written: %s", f->path, strerror(errno));
-		unlink(f->temporary);
+		if (f->temporary)
+			unlink(f->temporary);
 		file_free(file);
 		return status;
 	}
-	sync_directory_of(f->path);
+	if (f->temporary)
+		sync_directory_of(f->path);
 	file_free(file);
 	return LW_OK;
 }
@@ -171,6 +192,7 @@ void lw_file_abandon(lw_file **file)
 	if (!*file)
 		return;
 	close((*file)->descriptor);
-	unlink((*file)->temporary);
+	if ((*file)->temporary)
+		unlink((*file)->temporary);
 	file_free(file);
 }

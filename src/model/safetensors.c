@@ -330,7 +330,7 @@ lw_status lw_tensors_write(const lw_tensors *tensors, const char *path)
 	lw_file *file = NULL;
 	lw_status status;
 
-	LW_TRY(lw_file_begin(&file, path, 0644));
+	LW_TRY(lw_file_begin_output(&file, path, 0644));
 	LW_GO(write_header(file, path, tensors));
 	for (size_t i = 0; i < tensors->count; i++)
 		LW_GO(write_values(file, &tensors->list[i]));

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct lw_step_log {
 	FILE *stream;
@@ -43,7 +44,7 @@ static lw_status drop_lines(const char *path, int64_t from, int64_t evaluated)
 
 	LW_TRY(lw_file_read(path, &data, &size));
 	text = data;
-	LW_GO(lw_file_begin(&file, path, 0644));
+	LW_GO(lw_file_begin_output(&file, path, 0644));
 	for (line = text; (end = memchr(line, '\n', size - (size_t)(line - text))); line = end + 1)
 		if (line_stays(line, from, evaluated))
 			LW_GO(lw_file_write(file, line, (size_t)(end + 1 - line)));
@@ -56,13 +57,14 @@ out:
 
 lw_status lw_step_log_open(lw_step_log **log, const char *path, int64_t from, int64_t evaluated)
 {
+	struct stat info;
 	lw_step_log *l;
 	lw_status status;
 
 	*log = NULL;
 	LW_TRY(lw_alloc(&l, 1, sizeof *l));
 	LW_GO(lw_copy_string(&l->path, path));
-	if (from > 0 && lw_file_exists(path))
+	if (from > 0 && stat(path, &info) == 0 && S_ISREG(info.st_mode)) /* a device or a pipe holds no lines */
 		LW_GO(drop_lines(path, from, evaluated));
 	l->stream = fopen(path, from > 0 ? "a" : "w");
 	if (!l->stream) {
