@@ -41,9 +41,13 @@ void lw_train_summary_clear(lw_train_summary *summary)
 
 int64_t lw_train_total_steps(const lw_train_options *options, const lw_dataset *train, int batch)
 {
+	static const int64_t most = INT64_C(1) << 62; /* no end either way, and sums with it still fit */
+	int64_t steps;
+
 	if (options->steps > 0 || batch < 1)
 		return options->steps;
-	return options->epochs * (int64_t)(lw_dataset_count(train) / (size_t)batch);
+	steps = (int64_t)(lw_dataset_count(train) / (size_t)batch);
+	return steps && options->epochs > most / steps ? most : options->epochs * steps;
 }
 
 static lw_status check_options(const lw_train_options *o, int64_t total)
