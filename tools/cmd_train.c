@@ -61,7 +61,7 @@ static const struct argp_option options[] = {
 	{"checkpoint", OPTION_CHECKPOINT, "DIR", 0, "Write checkpoints there, also at the end and on Ctrl-C or SIGTERM", 0},
 	{"resume", OPTION_RESUME, "DIR", 0,
 	 "Go on from the newest complete checkpoint in DIR, bit for bit as if never stopped; checkpoints go on there too, unless "
-	 "said otherwise",
+	 "--checkpoint says otherwise",
 	 0},
 	{"resume-or-start", OPTION_RESUME_OR_START, "DIR", 0, "The same, but start where there is no checkpoint yet", 0},
 	{"json", 'j', NULL, 0,
@@ -129,8 +129,10 @@ static void print_text(const lw_train_summary *s, const char *saved)
 {
 	char duration[32];
 
-	printf("\nsteps %" PRId64 "  loss %.4f  %.0f images/s  %s\n", s->steps, s->loss, s->images_per_second,
-	       lw_format_duration(duration, s->seconds));
+	printf("\nsteps %" PRId64, s->steps);
+	if (isfinite(s->loss)) /* a run that was resumed at its end had no step */
+		printf("  loss %.4f  %.0f images/s", s->loss, s->images_per_second);
+	printf("  %s\n", lw_format_duration(duration, s->seconds));
 	if (s->resumed_from)
 		printf("resumed from step %" PRId64 "\n", s->resumed_from);
 	if (s->skipped)
@@ -143,9 +145,32 @@ static void print_text(const lw_train_summary *s, const char *saved)
 		printf("test loss %.4f\ntest accuracy %.4f\n", s->evaluation_loss, s->accuracy);
 }
 
+/* The last step's update is followed by no gradient that would show what it did. */
+static lw_status check_finite(const lw_net *net)
+{
+	lw_status status = LW_OK;
+
+	for (size_t i = 0; i < lw_net_param_count(net) && status == LW_OK; i++) {
+		lw_param_info info;
+		float *values;
+		bool finite = true;
+
+		LW_TRY(lw_net_param_info(net, i, &info));
+		LW_TRY(lw_alloc(&values, info.count, sizeof(*values)));
+		status = lw_net_param_get(net, i, values);
+		for (size_t k = 0; k < info.count && status == LW_OK && finite; k++)
+			finite = isfinite(values[k]);
+		free(values);
+		if (status == LW_OK && !finite)
+			status = lw_fail(LW_E_NUMERIC, "after the last step %s is not finite, so no weights were saved", info.name);
+	}
+	return status;
+}
+
 static lw_status save_weights(const tool_work *work, const char *path)
 {
 	LW_TRY(lw_plan_download(work->plan));
+	LW_TRY(check_finite(work->net));
 	return lw_model_save(work->net, path);
 }
 
@@ -157,7 +182,7 @@ static lw_train_options train_options(const arguments *a, const lw_recipe *recip
 
 	if (a->checkpoint)
 		train.checkpoint_dir = a->checkpoint;
-	else if (a->resume && !train.checkpoint_dir)
+	else if (a->resume) /* or the same command, given again, would begin anew */
 		train.checkpoint_dir = a->resume;
 	train.resume_dir = a->resume;
 	train.resume = a->resume != NULL;

@@ -51,6 +51,30 @@ expect 2 'bench.*no benchmark' bench nothing
 expect 1 'no checkpoint' train recipe.yaml --resume empty
 expect 1 'step [0-9]+: the .*not finite.*no checkpoint' train recipe.yaml --set groups.1.lr=1e38
 
+expect 1 'after the last step .* is not finite' train recipe.yaml --set train.steps=1 --set groups.1.lr=1e300 --save bad.safetensors
+[ ! -e bad.safetensors ] || fail "weights that are not finite were saved"
+
+echo "outputs that are no plain files, and where a resumed run saves"
+echo kept >target
+ln -s target link
+mkfifo pipe
+expect 0 '' eval recipe.yaml --weights w.safetensors --set "$test_set" --predict link
+[ -L link ] && [ "$(wc -l <target)" = 10000 ] || fail "a link was replaced by what it points to"
+wc -l <pipe >count &
+reader=$!
+expect 0 '' eval recipe.yaml --weights w.safetensors --set "$test_set" --predict pipe
+wait $reader
+[ -p pipe ] && [ "$(cat count)" = 10000 ] || fail "a pipe was replaced by a file, or got $(cat count) lines"
+for steps in 2 3; do
+	cat <pipe >lines &
+	reader=$!
+	expect 0 '' train recipe.yaml --set train.steps=$steps --set train.checkpoint.dir=elsewhere --resume-or-start here --log pipe
+	[ -p pipe ] || fail "a pipe was replaced by a log"
+	wait $reader
+done
+grep -q 'resumed from here/.*step 2' err || fail "the second run began anew: $(cat err)"
+grep -q '^{"step":3,' lines || fail "no log in the pipe: $(cat lines)"
+
 echo "signals"
 interrupt() { # signal, exit code
 	local code=0
