@@ -53,7 +53,8 @@ static lw_status check_net(const lw_net *net)
 	last = &net->nodes[net->node_count - 1];
 	if (last->rule.output.h != 1 || last->rule.output.w != 1)
 		return lw_fail(LW_E_ARGUMENT,
-			       "the last layer, `%s`, gives %d x %d pixels an image; one vector of class scores was expected (linear or globalavgpool)",
+			       "the last layer, `%s`, gives %d x %d pixels an image; one vector of class scores was expected "
+			       "(linear or globalavgpool)",
 			       last->name, last->rule.output.h, last->rule.output.w);
 	return LW_OK;
 }

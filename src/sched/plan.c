@@ -59,7 +59,8 @@ static lw_status create_layout(lw_plan *plan)
 	for (size_t i = trained; i < count && plan->groups->group_of_param[order[i]] < 0; i++)
 		plan->statistics_floats += lw_round_up(plan->net->params[order[i]].count, LW_ARENA_ALIGNMENT);
 	if (plan->layout.floats > INT32_MAX)
-		status = lw_fail(LW_E_UNSUPPORTED, "the network has %zu parameters; at most %d can be held", plan->layout.floats, INT32_MAX);
+		status = lw_fail(LW_E_UNSUPPORTED, "the network has %zu parameters; at most %d can be held",
+				 plan->layout.floats, INT32_MAX);
 out:
 	free(places);
 	free(order);
@@ -153,8 +154,9 @@ static lw_status check_owners(const lw_plan *plan)
 		same = strcmp(lw_device_label(owner), lw_device_label(plan->device)) == 0;
 		lw_device_close(&owner);
 		if (!same)
-			return lw_fail(LW_E_UNSUPPORTED, "group `%s`: device `%s` is not %s, which trains; this version keeps all groups there",
-				       group->name, group->device, lw_device_label(plan->device));
+			return lw_fail(LW_E_UNSUPPORTED,
+				       "group `%s`: device `%s` is not %s, which trains; this version keeps all groups there", group->name,
+				       group->device, lw_device_label(plan->device));
 	}
 	return LW_OK;
 }
@@ -366,7 +368,8 @@ lw_status lw_plan_evaluate(lw_plan *plan, const float *images, const int32_t *la
 	LW_TRY(check_labels(plan, labels, count));
 	LW_TRY(lw_executor_evaluate(plan->executor, images, labels, count));
 	if (logits)
-		LW_TRY(lw_queue_read(plan->queue, lw_executor_logits(plan->executor), 0, (size_t)count * classes * sizeof(float), logits, NULL));
+		LW_TRY(lw_queue_read(plan->queue, lw_executor_logits(plan->executor), 0, (size_t)count * classes * sizeof(float), logits,
+				     NULL));
 	LW_TRY(lw_queue_read(plan->queue, o->buf, 0, o->norms_at * sizeof(float), o->host, NULL));
 	LW_TRY(lw_queue_finish(plan->queue));
 	for (int i = 0; i < count; i++) {

@@ -21,7 +21,8 @@ static lw_status transfer_params(lw_plan *plan, transfer move)
 {
 	for (size_t i = 0; i < plan->net->param_count; i++) {
 		lw_param *param = &plan->net->params[i];
-		LW_TRY(move(plan->queue, plan->params, plan->layout.offsets[i] * sizeof(float), param->count * sizeof(float), param->values));
+		LW_TRY(move(plan->queue, plan->params, plan->layout.offsets[i] * sizeof(float), param->count * sizeof(float),
+			    param->values));
 	}
 	return lw_queue_finish(plan->queue);
 }
@@ -49,9 +50,10 @@ lw_status lw_plan_bring_back_statistics(lw_plan *plan)
 
 int64_t lw_plan_steps(const lw_plan *plan) { return plan->step; }
 
-/* Calls move for each state of a parameter that trains; `name` is "optimizer.<state>.<parameter>". */
-static lw_status each_state(lw_plan *plan, size_t param,
-			    lw_status (*visit)(lw_plan *plan, const char *name, size_t param, lw_buf *state, size_t offset, void *user), void *user)
+typedef lw_status (*state_visitor)(lw_plan *plan, const char *name, size_t param, lw_buf *state, size_t offset, void *user);
+
+/* Calls visit for each state of a parameter that trains; `name` is "optimizer.<state>.<parameter>". */
+static lw_status each_state(lw_plan *plan, size_t param, state_visitor visit, void *user)
 {
 	int k = plan->updates.dispatch_of_param[param];
 	lw_dispatch *dispatch;
@@ -65,7 +67,8 @@ static lw_status each_state(lw_plan *plan, size_t param,
 		if (!dispatch->states[s])
 			continue;
 		LW_TRY(lw_format_string(&name, "optimizer.%s.%s", dispatch->rule->state_names[s], plan->net->params[param].name));
-		status = visit(plan, name, param, dispatch->states[s], (plan->layout.offsets[param] - dispatch->base) * sizeof(float), user);
+		status = visit(plan, name, param, dispatch->states[s],
+			       (plan->layout.offsets[param] - dispatch->base) * sizeof(float), user);
 		free(name);
 		if (status != LW_OK)
 			return status;
