@@ -42,16 +42,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 	case 'j':
 		a->json = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (a->recipe)
-			argp_error(state, "one recipe was expected; `%s` is a second one", argument);
-		a->recipe = argument;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "a recipe was expected");
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return tool_parse_recipe(key, argument, state, &a->recipe);
 	}
 }
 

@@ -121,6 +121,18 @@ static const struct argp_option recipe_options[] = {
 };
 static const struct argp_option device_options[] = {DEVICE_OPTION, {0}};
 
+error_t tool_parse_recipe(int key, char *argument, struct argp_state *state, const char **recipe)
+{
+	if (key == ARGP_KEY_NO_ARGS)
+		argp_error(state, "a recipe was expected");
+	if (key != ARGP_KEY_ARG)
+		return ARGP_ERR_UNKNOWN;
+	if (*recipe)
+		argp_error(state, "one recipe was expected; `%s` is a second one", argument);
+	*recipe = argument;
+	return 0;
+}
+
 const struct argp tool_recipe_argp = {.options = recipe_options, .parser = parse_shared};
 const struct argp tool_device_argp = {.options = device_options, .parser = parse_shared};
 

@@ -27,6 +27,8 @@ typedef struct tool_options {
 } tool_options;
 extern const struct argp tool_recipe_argp;
 extern const struct argp tool_device_argp;
+/* The one argument of commands that take a recipe: what their parsers give unknown keys to. */
+error_t tool_parse_recipe(int key, char *argument, struct argp_state *state, const char **recipe);
 /* One more --set: the key becomes a list of these texts, taken as they are whatever they hold. */
 lw_status tool_add_set(tool_options *options, const char *key, const char *const *texts, size_t count);
 void tool_options_clear(tool_options *options);
