@@ -352,7 +352,7 @@ bool lw_conv_cpu_applies(lw_device *device, const lw_conv *conv)
 	lw_conv_tiling tile;
 	pass p;
 
-	if (!lw_device_get_info(device)->fast_fma) /* an emulated one in a register tile takes minutes to compile */
+	if (!lw_tile_applies(device))
 		return false;
 	if (lw_conv_is_depthwise(conv))
 		return true;

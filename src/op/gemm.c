@@ -21,12 +21,14 @@ static size_t local_floats(const lw_tile *tile, int depth)
 	return (size_t)lw_tile_lanes(tile) * (size_t)(depth + tile->rows + 1);
 }
 
-/* The tile, and how many rows of B a work-group packs at once; false: the device's local memory is too small. */
+/* The tile, and how many rows of B a work-group packs at once; false: tiles do not suit the device, or its local memory is too small. */
 static bool choose_tile(const lw_device *device, const lw_gemm *g, lw_tile *tile, int *depth)
 {
 	static const int wide[] = {14, 8, 4}, narrow[] = {6, 4};
 	const size_t limit = lw_tile_local_floats(device);
 
+	if (!lw_tile_applies(device))
+		return false;
 	lw_tile_vectors(tile, device, g->n);
 	if (g->parts > 1) {
 		/* their sum needs as many registers again */
@@ -46,10 +48,7 @@ bool lw_gemm_variant_applies(const lw_op_context *context, const lw_gemm *g, int
 	lw_tile tile;
 	int depth;
 
-	if (variant == SIMPLE)
-		return true;
-	/* an emulated fma in a register tile takes minutes to compile */
-	return lw_device_get_info(context->device)->fast_fma && choose_tile(context->device, g, &tile, &depth);
+	return variant == SIMPLE || choose_tile(context->device, g, &tile, &depth);
 }
 
 static lw_status run_simple(const lw_op_context *context, const lw_gemm *g)

@@ -6,6 +6,8 @@ int lw_tile_groups(const lw_device *device)
 	return (int)lw_device_get_info(device)->compute_units * LW_TILE_GROUPS_PER_UNIT;
 }
 
+bool lw_tile_applies(const lw_device *device) { return lw_device_get_info(device)->fast_fma; }
+
 void lw_tile_vectors(lw_tile *tile, const lw_device *device, int outputs)
 {
 	/* not below 4: with fewer outputs the lanes past the last are idle */

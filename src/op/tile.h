@@ -21,6 +21,9 @@ static inline int lw_tile_blocks(const lw_tile *tile, int outputs)
 	return (outputs + lw_tile_lanes(tile) - 1) / lw_tile_lanes(tile);
 }
 
+/* Whether tiles suit the device: an emulated fma in a register tile takes minutes to compile. */
+bool lw_tile_applies(const lw_device *device);
+
 /* The vectors of a tile for so many outputs; rows stay. */
 void lw_tile_vectors(lw_tile *tile, const lw_device *device, int outputs);
 
