@@ -1,5 +1,6 @@
 /* The update rules by name, and the one launch that updates all chunks of a rule. */
 #include "optim/launch.h"
+#include "op/support.h"
 
 #include <math.h>
 #include <string.h>
@@ -64,10 +65,11 @@ static int choose_form(const lw_op_context *context)
 		return GROUP64;
 	if (!info->fast_fma) /* so are division and root: emulated in vectors they take minutes to compile */
 		return SCALAR;
-	if (info->vector_width >= 16)
-		return VECTOR16;
-	/* some CPUs' drivers say 1 and vectorise by themselves: 8 suits them */
-	return info->vector_width >= 8 || info->vector_width < 4 ? VECTOR8 : VECTOR4;
+	switch (lw_op_vector_width(context->device, LW_CHUNK_FLOATS)) {
+	case 16: return VECTOR16;
+	case 8: return VECTOR8;
+	default: return VECTOR4;
+	}
 }
 
 int lw_update_vector(const lw_op_context *context) { return forms[choose_form(context)].vector; }
