@@ -48,6 +48,17 @@ lw_status lw_fail(lw_status status, const char *format, ...)
 	return status;
 }
 
+lw_status lw_fail_suggest(lw_status status, const char *nearest, const char *format, ...)
+{
+	va_list args;
+	char text[sizeof last_error];
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	return nearest ? lw_fail(status, "%s; did you mean `%s`?", text, nearest) : lw_fail(status, "%s", text);
+}
+
 lw_status lw_fail_prefix(lw_status status, const char *format, ...)
 {
 	va_list args;

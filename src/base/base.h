@@ -9,6 +9,10 @@
 /* Sets the thread's last-error text and returns status: `return lw_fail(LW_E_IO, "%s: ...", path);` */
 lw_status lw_fail(lw_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* As lw_fail, and "; did you mean `nearest`?" after it where nearest is not NULL. */
+lw_status lw_fail_suggest(lw_status status, const char *nearest, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
 /* Puts "prefix: " before the text already set; for a caller that knows the file or the line. */
 lw_status lw_fail_prefix(lw_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -67,6 +71,8 @@ double lw_now(void);
 /* Edit distance between two words, for "did you mean"; and the nearest of a list, NULL where nothing is near. */
 int lw_edit_distance(const char *a, const char *b);
 const char *lw_nearest(const char *word, const char *const *words, size_t count);
+/* The same among `count` structures of `size` bytes whose first member is the name. */
+const char *lw_nearest_named(const char *word, const void *structures, size_t count, size_t size);
 
 /* Shell-style pattern match of a whole text: `*`, `?`, `[set]`, `\x`. */
 bool lw_glob_match(const char *pattern, const char *text);

@@ -29,19 +29,25 @@ int lw_edit_distance(const char *a, const char *b)
 	return row[lb];
 }
 
-const char *lw_nearest(const char *word, const char *const *words, size_t count)
+const char *lw_nearest_named(const char *word, const void *structures, size_t count, size_t size)
 {
 	const char *nearest = NULL;
 	int best = lw_max_int(2, (int)strlen(word) / 2) + 1;
 
 	for (size_t i = 0; i < count; i++) {
-		int distance = lw_edit_distance(word, words[i]);
+		const char *name = *(const char *const *)((const char *)structures + i * size);
+		int distance = lw_edit_distance(word, name);
 		if (distance < best) {
 			best = distance;
-			nearest = words[i];
+			nearest = name;
 		}
 	}
 	return nearest;
+}
+
+const char *lw_nearest(const char *word, const char *const *words, size_t count)
+{
+	return lw_nearest_named(word, words, count, sizeof *words);
 }
 
 /* Matches one character against the set that begins after '['; *end is set past the ']'. NULL where it is not closed. */

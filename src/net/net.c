@@ -78,22 +78,6 @@ static lw_status check_name(const lw_net *net, const char *name)
 	return LW_OK;
 }
 
-static lw_status unknown_layer(const lw_net *net, const char *name, const char *wanted)
-{
-	const char *nearest = NULL;
-	int best = 4;
-
-	for (size_t i = 0; i < net->node_count; i++) {
-		int distance = lw_edit_distance(wanted, net->nodes[i].name);
-		if (distance < best) {
-			best = distance;
-			nearest = net->nodes[i].name;
-		}
-	}
-	return lw_fail(LW_E_ARGUMENT, "layer `%s`: from: no layer before it is named `%s`%s%s%s", name, wanted,
-		       nearest ? "; did you mean `" : "", nearest ? nearest : "", nearest ? "`?" : "");
-}
-
 static lw_status resolve_inputs(const lw_net *net, lw_node *node, const lw_layer_options *options)
 {
 	if (options->from_count > LW_LAYER_MAX_INPUTS)
@@ -106,7 +90,8 @@ static lw_status resolve_inputs(const lw_net *net, lw_node *node, const lw_layer
 		const char *from = options->from[i];
 		node->inputs[i] = strcmp(from, "input") == 0 ? LW_NODE_INPUT : find_node(net, from);
 		if (node->inputs[i] < 0 && strcmp(from, "input") != 0)
-			return unknown_layer(net, node->name, from);
+			return lw_fail_suggest(LW_E_ARGUMENT, lw_nearest_named(from, net->nodes, net->node_count, sizeof *net->nodes),
+					       "layer `%s`: from: no layer before it is named `%s`", node->name, from);
 	}
 	if (node->input_count < node->op->min_inputs || node->input_count > node->op->max_inputs)
 		return lw_fail(LW_E_ARGUMENT, "layer `%s`: %s reads %d to %d layers, `from` names %d", node->name, node->op->kind,
@@ -178,13 +163,10 @@ static lw_status unknown_kind(const char *kind)
 {
 	const char *kinds[64];
 	size_t count = 0;
-	const char *nearest;
 
 	for (const lw_op *op; count < LW_COUNT(kinds) && (op = lw_op_at(count)); count++)
 		kinds[count] = op->kind;
-	nearest = lw_nearest(kind, kinds, count);
-	return lw_fail(LW_E_ARGUMENT, "no layer kind is named `%s`%s%s%s", kind, nearest ? "; did you mean `" : "",
-		       nearest ? nearest : "", nearest ? "`?" : "");
+	return lw_fail_suggest(LW_E_ARGUMENT, lw_nearest(kind, kinds, count), "no layer kind is named `%s`", kind);
 }
 
 lw_status lw_net_add(lw_net *net, const char *kind, const lw_layer_options *given)
@@ -288,22 +270,13 @@ lw_status lw_net_param_info(const lw_net *net, size_t index, lw_param_info *info
 
 lw_status lw_net_param_find(const lw_net *net, const char *name, size_t *index)
 {
-	const char *nearest = NULL;
-	int best = 8;
-
-	for (size_t i = 0; i < net->param_count; i++) {
-		int distance = lw_edit_distance(name, net->params[i].name);
+	for (size_t i = 0; i < net->param_count; i++)
 		if (strcmp(name, net->params[i].name) == 0) {
 			*index = i;
 			return LW_OK;
 		}
-		if (distance < best) {
-			best = distance;
-			nearest = net->params[i].name;
-		}
-	}
-	return lw_fail(LW_E_ARGUMENT, "no parameter is named `%s`%s%s%s", name, nearest ? "; did you mean `" : "",
-		       nearest ? nearest : "", nearest ? "`?" : "");
+	return lw_fail_suggest(LW_E_ARGUMENT, lw_nearest_named(name, net->params, net->param_count, sizeof *net->params),
+			       "no parameter is named `%s`", name);
 }
 
 /* One start value; bound or standard deviation from the fans. */

@@ -8,7 +8,7 @@
 enum { LW_NODE_INPUT = -1 }; /* as a node's input: the network's own */
 
 typedef struct lw_node {
-	char *name;
+	char *name; /* first: see lw_nearest_named */
 	const lw_op *op;
 	lw_layer_options options; /* name and from are not kept */
 	int input_count;
@@ -19,7 +19,7 @@ typedef struct lw_node {
 } lw_node;
 
 typedef struct lw_param {
-	char *name;
+	char *name; /* first: see lw_nearest_named */
 	int node, slot; /* slot: which of the node's parameters */
 	size_t count;
 	float *values;

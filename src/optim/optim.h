@@ -7,7 +7,7 @@
 
 /* A group with everything decided: no NAN, no NULL but clip_norm (NAN: shares the global) and device. Strings owned. */
 typedef struct lw_group {
-	char *name;
+	char *name; /* first: see lw_nearest_named */
 	bool frozen; /* now; lw_groups_at_step changes it */
 	int64_t unfreeze_at;
 	double lr; /* before schedule */

@@ -298,23 +298,15 @@ lw_status lw_compute_gradients(lw_plan *plan, const float *images, const int32_t
 
 static lw_status find_group(const lw_plan *plan, const char *name, size_t *group)
 {
-	const char *nearest = NULL;
-	int best = 4;
+	const lw_groups *groups = plan->groups;
 
-	for (size_t g = 0; g < plan->groups->count; g++) {
-		const char *other = plan->groups->groups[g].name;
-		int distance = lw_edit_distance(name, other);
-		if (strcmp(name, other) == 0) {
+	for (size_t g = 0; g < groups->count; g++)
+		if (strcmp(name, groups->groups[g].name) == 0) {
 			*group = g;
 			return LW_OK;
 		}
-		if (distance < best) {
-			best = distance;
-			nearest = other;
-		}
-	}
-	return lw_fail(LW_E_ARGUMENT, "no group is named `%s`%s%s%s", name, nearest ? "; did you mean `" : "", nearest ? nearest : "",
-		       nearest ? "`?" : "");
+	return lw_fail_suggest(LW_E_ARGUMENT, lw_nearest_named(name, groups->groups, groups->count, sizeof *groups->groups),
+			       "no group is named `%s`", name);
 }
 
 static lw_status apply_one(lw_plan *plan, size_t group)

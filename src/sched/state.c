@@ -192,7 +192,8 @@ lw_status lw_plan_restore(lw_plan *plan, const lw_tensors *tensors)
 	LW_TRY(lw_plan_upload(plan));
 	/* The groups as the step just taken had them: what unfreezes next does so at the next step, as it would have. */
 	lw_groups_at_step(plan->groups, plan->step > 0 ? plan->step : 1, &changed);
-	LW_TRY(lw_plan_rebuild(plan));
+	if (changed)
+		LW_TRY(lw_plan_rebuild(plan));
 	for (size_t i = 0; i < plan->net->param_count; i++)
 		LW_TRY(each_state(plan, i, restore_state, (void *)tensors));
 	return lw_plan_rebuild(plan); /* rows by the counts just read */
