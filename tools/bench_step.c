@@ -126,7 +126,7 @@ static lw_status make_groups(bench *b, const work *w, int groups, const char *co
 	const char **names;
 	size_t count;
 	lw_group_options *options;
-	char (*titles)[16];
+	char (*titles)[24];
 
 	LW_TRY(list_trained(b, w->net, *freeze, &names, &count));
 	if ((size_t)groups > count)

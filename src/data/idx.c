@@ -64,7 +64,7 @@ lw_status lw_read_idx(lw_reader *reader)
 {
 	const char *images_path = reader->options->paths[0], *labels_path = reader->options->paths[1];
 	uint8_t *labels = NULL, *unwanted = NULL;
-	uint32_t label_count, sizes[MAX_RANK];
+	uint32_t label_count = 0, sizes[MAX_RANK];
 	lw_source *source = NULL;
 	lw_status status;
 
