@@ -9,7 +9,8 @@
 __kernel void conv_forward(__global const float *x, __global const float *weight, __global const float *bias,
 			   __global float *y, int height, int width, int channels, int out_height, int out_width,
 			   int out_channels, int kernel_height, int kernel_width, int stride_height, int stride_width,
-			   int pad_height, int pad_width, int dilation_height, int dilation_width, int groups)
+			   int pad_height, int pad_width, int dilation_height, int dilation_width, int groups,
+			   int relu)
 {
 	const int k = get_global_id(0), pixel = get_global_id(1), image = get_global_id(2);
 	const int p = pixel / out_width, q = pixel % out_width;
@@ -28,12 +29,13 @@ __kernel void conv_forward(__global const float *x, __global const float *weight
 				sum = fma(value, w[(c * kernel_height + r) * kernel_width + s], sum);
 			}
 		}
-	y[((size_t)image * out_height * out_width + pixel) * out_channels + k] = (bias ? sum + bias[k] : sum) + LW_ZERO(height);
+	sum = (bias ? sum + bias[k] : sum) + LW_ZERO(height);
+	y[((size_t)image * out_height * out_width + pixel) * out_channels + k] = relu && sum <= 0.0f ? 0.0f : sum;
 }
 
-/* ids: input channel, input pixel, image */
-__kernel void conv_backward_data(__global const float *gy, __global const float *weight, __global float *gx, int height,
-				 int width, int channels, int out_height, int out_width, int out_channels,
+/* ids: input channel, input pixel, image. mask: x, where the gradient is to end at a relu, else NULL */
+__kernel void conv_backward_data(__global const float *gy, __global const float *weight, __global float *gx,
+				 __global const float *mask, int height, int width, int channels, int out_height, int out_width, int out_channels,
 				 int kernel_height, int kernel_width, int stride_height, int stride_width,
 				 int pad_height, int pad_width, int dilation_height, int dilation_width, int groups)
 {
@@ -58,7 +60,8 @@ __kernel void conv_backward_data(__global const float *gy, __global const float 
 				sum = fma(g, w, sum);
 			}
 		}
-	gx[((size_t)image * height * width + pixel) * channels + c] = sum + LW_ZERO(height);
+	const size_t at = ((size_t)image * height * width + pixel) * channels + c;
+	gx[at] = mask && mask[at] <= 0.0f ? 0.0f : sum + LW_ZERO(height);
 }
 
 /* ids: weight, part of the batch. partial is [part][weight] */

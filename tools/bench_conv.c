@@ -22,8 +22,10 @@ typedef struct problem {
 
 typedef struct conv {
 	const problem *problem;
-	int pass;
+	int pass; /* an lw_pass */
 	lw_op_context context;
+	lw_choice choice;
+	lw_buf *workspace;
 } conv;
 
 static lw_op_call call_of(const conv *c)
@@ -36,6 +38,7 @@ static lw_op_call call_of(const conv *c)
 		call.param_gradient[0] = NULL;
 	if (c->pass == BENCH_FORWARD)
 		call.output_gradient = NULL;
+	call.workspace = c->workspace;
 	return call;
 }
 
@@ -78,42 +81,50 @@ static lw_status make_problem(bench *b, const int *shape, problem **made, double
 	LW_TRY(bench_buffer(b, &p->call.param_gradient[0], weights, 0));
 	if (rule.saved)
 		LW_TRY(bench_buffer(b, &p->call.saved, (rule.saved + 3) / sizeof(float), 0));
-	if (rule.forward_workspace || rule.backward_workspace)
-		LW_TRY(bench_buffer(b, &p->call.workspace,
-				    (lw_round_up(rule.forward_workspace, 4) + lw_round_up(rule.backward_workspace, 4)) / sizeof(float), 0));
 	*flops = 2.0 * (double)weights * (double)lw_shape_count(rule.output) / shape[4];
 	*made = p;
 	return LW_OK;
 }
 
+/* Scratch for the choice; kept for all rows of the shape. */
+static lw_status make_workspace(bench *b, conv *c)
+{
+	const lw_op_call call = call_of(c);
+	const size_t bytes = c->problem->op->workspace(&c->context, &call, (lw_pass)c->pass);
+
+	return bytes ? bench_buffer(b, &c->workspace, (bytes + 3) / sizeof(float), 0) : LW_OK;
+}
+
 /*
- * Which variant is measured: without tuning the one that training takes; with it the fastest of those that apply. The
- * simple one (0) is tried only where no other applies: on large shapes it takes seconds.
+ * Which choice is measured: without tuning the one that training takes; with it the fastest of those that there are. The
+ * simple one comes last and is tried only where it is alone: on large shapes it takes seconds.
  */
-static lw_status choose_variant(bench *b, bench_row *row, conv *c)
+static lw_status choose(bench *b, bench_row *row, conv *c)
 {
 	const lw_op *op = c->problem->op;
-	lw_op_call call = call_of(c);
-	double best = INFINITY, seconds;
-	int chosen = -1;
+	const lw_op_call call = call_of(c);
+	lw_choice list[LW_MAX_CHOICES], best = {0};
+	double least = INFINITY, seconds;
+	int count = op->choices(&c->context, &call, (lw_pass)c->pass, list);
 
-	snprintf(row->variant, sizeof row->variant, "as in training");
-	if (!b->request->tune)
-		return LW_OK;
-	for (int v = op->variant_count - 1; v >= 0; v--) {
-		if (!op->variant_applies(&c->context, &call, v) || (v == 0 && chosen > 0))
-			continue;
-		c->context.force_variant = v;
-		LW_TRY(bench_try(b, row, &seconds));
-		if (seconds < best) {
-			best = seconds;
-			chosen = v;
+	if (b->request->tune) {
+		for (int i = 0; i < count && (i == 0 || i < count - 1); i++) {
+			c->choice = list[i];
+			c->context.force_choice = &c->choice;
+			LW_TRY(make_workspace(b, c));
+			LW_TRY(bench_try(b, row, &seconds));
+			if (seconds < least) {
+				least = seconds;
+				best = list[i];
+			}
 		}
+		c->choice = best;
+	} else {
+		LW_TRY(lw_op_choose(&c->context, op, &call, (lw_pass)c->pass, &c->choice));
 	}
-	c->context.force_variant = chosen;
-	if (chosen >= 0)
-		snprintf(row->variant, sizeof row->variant, "%s", op->variant_name(chosen));
-	return LW_OK;
+	c->context.force_choice = &c->choice;
+	snprintf(row->variant, sizeof row->variant, "%s", c->choice.name);
+	return make_workspace(b, c);
 }
 
 static lw_status add_pass(bench *b, const int *shape, const problem *p, int pass, double flops)
@@ -132,7 +143,7 @@ static lw_status add_pass(bench *b, const int *shape, const problem *p, int pass
 	snprintf(row->shape, sizeof row->shape, "%dx%dx%dx%dx%dx%dx%dx%dx%dx%d", shape[0], shape[1], shape[2], shape[3], shape[4],
 		 shape[5], shape[6], shape[7], shape[8], shape[9]);
 	snprintf(row->pass, sizeof row->pass, "%s", bench_pass_names[pass]);
-	return choose_variant(b, row, c);
+	return choose(b, row, c);
 }
 
 lw_status bench_conv_rows(bench *b)

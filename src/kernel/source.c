@@ -58,9 +58,36 @@ static void remove_other_kernels(char *text, const char *function)
 	}
 }
 
+/*
+ * Puts the embedded file in the place of the first `#include "name.cl"` line, if there is one; text is replaced. The
+ * compiler sees no files, but a checker that is given cl/ does.
+ */
+static lw_status expand_include(char **text, const char *source, bool *expanded)
+{
+	static const char directive[] = "#include \"";
+	char name[64], *line = strstr(*text, directive), *longer;
+	const char *included, *rest;
+	long number = 2;
+
+	*expanded = line && (line == *text || line[-1] == '\n');
+	if (!*expanded)
+		return LW_OK;
+	if (sscanf(line, "#include \"%63[a-z0-9_].cl\"", name) != 1 || !(included = lw_kernel_source(name)))
+		return lw_fail(LW_E_ARGUMENT, "%s.cl includes a file that is no kernel source", source);
+	for (const char *p = *text; p < line; p++)
+		number += *p == '\n';
+	rest = next_line(line);
+	*line = '\0';
+	LW_TRY(lw_format_string(&longer, "%s#line 1 \"%s.cl\"\n%s\n#line %ld \"%s.cl\"\n%s", *text, name, included, number, source, rest));
+	free(*text);
+	*text = longer;
+	return LW_OK;
+}
+
 lw_status lw_kernel_text(char **text, const char *source, const char *function)
 {
 	const char *common = lw_kernel_source("common"), *own = lw_kernel_source(source);
+	bool more = true;
 	lw_status status;
 	char *copy;
 
@@ -69,8 +96,10 @@ lw_status lw_kernel_text(char **text, const char *source, const char *function)
 		return lw_fail(LW_E_ARGUMENT, "there is no kernel source %s.cl", source);
 	LW_TRY(lw_copy_string(&copy, own));
 	remove_other_kernels(copy, function);
-	status = lw_format_string(text, "#line 1 \"common.cl\"\n%s\n#line 1 \"%s.cl\"\n%s", common ? common : "",
-				  source, copy);
+	while (more)
+		LW_GO(expand_include(&copy, source, &more));
+	LW_GO(lw_format_string(text, "#line 1 \"common.cl\"\n%s\n#line 1 \"%s.cl\"\n%s", common ? common : "", source, copy));
+out:
 	free(copy);
 	return status;
 }

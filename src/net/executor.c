@@ -93,8 +93,8 @@ static lw_status find_last_writes(lw_executor *e)
 lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue *queue, const lw_layout *layout, lw_buf *params,
 			     lw_buf *gradients, lw_buf *loss, lw_buf *correct, const lw_executor_options *options)
 {
-	lw_tape_options train = {options->batch, true, options->pass_count, options->pass_of_param};
-	lw_tape_options evaluate = {options->batch, false, 0, options->pass_of_param};
+	lw_tape_options train = {options->batch, true, options->pass_count, options->pass_of_param, NULL};
+	lw_tape_options evaluate = {options->batch, false, 0, options->pass_of_param, NULL};
 	lw_status status;
 	lw_executor *e;
 
@@ -105,7 +105,13 @@ lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue
 	e->options = *options;
 	e->loss = loss;
 	e->correct = correct;
-	e->context = (lw_op_context){lw_queue_device(queue), queue, options->precision, options->reproducible, -1};
+	e->context = (lw_op_context){.device = lw_queue_device(queue),
+				     .queue = queue,
+				     .precision = options->precision,
+				     .reproducible = options->reproducible,
+				     .force_variant = -1,
+				     .tuning = options->tuning};
+	train.context = evaluate.context = &e->context;
 	LW_GO(lw_tape_create(&e->train, net, &train));
 	LW_GO(lw_tape_create(&e->evaluate, net, &evaluate));
 	LW_GO(slice_params(e, layout, params, gradients));

@@ -103,6 +103,7 @@ typedef struct lw_tape_options {
 	bool training;
 	int pass_count;
 	const int *pass_of_param;
+	const lw_op_context *context; /* of the runs: workspaces depend on the choices made there; NULL: the rules' alone */
 } lw_tape_options;
 
 lw_status lw_tape_create(lw_tape *tape, const lw_net *net, const lw_tape_options *options);
@@ -117,6 +118,7 @@ typedef struct lw_executor_options {
 	const int *pass_of_param;
 	lw_precision precision;
 	bool reproducible;
+	const lw_tuning *tuning; /* may be NULL; must outlive the executor */
 	double label_smoothing;
 	uint32_t seed;
 	/* Called after the last launch that a parameter's gradient needs was enqueued. NULL: nobody. */

@@ -59,6 +59,44 @@ static lw_status batch_rule(const builder *b, const lw_node *node, lw_op_rule *r
 	return node->op->rule(&node->options, shapes, node->input_count, rule);
 }
 
+/* Scratch of a pass where it depends on how the layer is computed. */
+static size_t chosen_workspace(const builder *b, const lw_node *node, bool training, lw_pass pass)
+{
+	lw_op_call call = {.options = &node->options, .input_count = node->input_count, .training = training};
+
+	for (int i = 0; i < node->input_count; i++)
+		call.input_shape[i] = lw_net_shape(b->net, node->inputs[i], b->options->batch);
+	call.output_shape = lw_net_shape(b->net, (int)(node - b->net->nodes), b->options->batch);
+	return node->op->workspace(b->options->context, &call, pass);
+}
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static size_t backward_workspace(const builder *b, const lw_node *node, const lw_instruction *instruction, const lw_op_rule *rule)
+{
+	bool data = false, weight = false;
+	size_t bytes = 0;
+
+	if (!node->op->workspace || !b->options->context)
+		return rule->backward_workspace;
+	for (int k = 0; k < node->input_count; k++)
+		data |= instruction->input_gradients[k] >= 0;
+	for (int slot = 0; slot < node->rule.param_count; slot++)
+		weight |= instruction->param_gradients[slot];
+	if (data)
+		bytes = chosen_workspace(b, node, instruction->training, LW_PASS_DATA);
+	if (weight)
+		bytes = larger(bytes, chosen_workspace(b, node, instruction->training, LW_PASS_WEIGHT));
+	return bytes;
+}
+
+static size_t forward_workspace(const builder *b, const lw_node *node, const lw_instruction *instruction, const lw_op_rule *rule)
+{
+	if (!node->op->workspace || !b->options->context)
+		return rule->forward_workspace;
+	return chosen_workspace(b, node, instruction->training, LW_PASS_FORWARD);
+}
+
 static bool trains(const builder *b, int param) { return b->options->pass_of_param[param] >= 0; }
 
 /* A batchnorm all of whose parameters are frozen uses its running statistics and leaves them alone. */
@@ -91,7 +129,7 @@ static lw_status forward_pass(builder *b)
 		instruction.training = b->options->training && !node_frozen(b, node);
 		LW_TRY(new_value(tape, output_bytes(b, (int)i), &tape->output[i]));
 		LW_TRY(new_value(tape, rule.saved, &tape->saved[i]));
-		LW_TRY(new_value(tape, rule.forward_workspace, &instruction.workspace));
+		LW_TRY(new_value(tape, forward_workspace(b, node, &instruction, &rule), &instruction.workspace));
 		for (int k = 0; k < node->input_count; k++)
 			if (node->inputs[k] != LW_NODE_INPUT)
 				touch(tape, tape->output[node->inputs[k]]);
@@ -167,7 +205,7 @@ static lw_status backward_node(builder *b, int index, int pass)
 		instruction.param_gradients[slot] = b->options->pass_of_param[node->params[slot]] == pass;
 		params += instruction.param_gradients[slot];
 	}
-	LW_TRY(new_value(tape, rule.backward_workspace, &instruction.workspace));
+	LW_TRY(new_value(tape, backward_workspace(b, node, &instruction, &rule), &instruction.workspace));
 	touch(tape, instruction.workspace);
 	touch(tape, instruction.output_gradient);
 	touch(tape, tape->saved[index]);

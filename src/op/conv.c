@@ -1,17 +1,22 @@
-/* conv: 2-D convolution with stride, padding, dilation and groups. Variant 0 here, the cpu family in conv_cpu.c. */
+/* conv: 2-D convolution with stride, padding, dilation and groups. Which algorithm and which family of kernels computes a pass. */
 #include "op/conv.h"
 #include "op/sum.h"
 
 #include <limits.h>
 
-enum { SIMPLE, CPU, VARIANTS };
+extern const lw_op lw_op_conv;
 
 static const char *const keys[] = {"out", "kernel", "stride", "pad", "dilation", "groups", "bias", NULL};
+const char *const lw_conv_algorithm_names[LW_CONV_ALGORITHMS] = {"direct", "winograd_f2", "winograd_f4", "winograd_5x5"};
+
+/* By preference; the last two run anywhere, slowly. */
+static const lw_conv_family *const families[] = {&lw_winograd_cpu, &lw_conv_cpu, &lw_winograd_gpu,
+						  &lw_conv_gpu, &lw_winograd_simple, &lw_conv_simple};
+enum { ANYWHERE = 4 };
+
 static const char *const axes[2] = {"height", "width"};
 
-static const char *variant_name(int variant) { return variant == SIMPLE ? "simple" : "cpu"; }
-
-static void describe(lw_conv *conv, const lw_layer_options *options, lw_shape input, lw_shape output)
+static void describe_shape(lw_conv *conv, const lw_layer_options *options, lw_shape input, lw_shape output)
 {
 	*conv = (lw_conv){
 		.images = input.n,
@@ -74,7 +79,7 @@ static lw_status rule(const lw_layer_options *options, const lw_shape *inputs, i
 	LW_TRY(check_options(options, inputs[0].c));
 	LW_TRY(output_size(options, 0, inputs[0].h, &output.h));
 	LW_TRY(output_size(options, 1, inputs[0].w, &output.w));
-	describe(&conv, options, inputs[0], output);
+	describe_shape(&conv, options, inputs[0], output);
 	if ((double)conv.out_channels * conv.group_channels * conv.kernel[0] * conv.kernel[1] > INT_MAX ||
 	    (double)output.n * output.h * output.w * output.c > INT_MAX)
 		return lw_fail(LW_E_ARGUMENT, "conv: the weight or the output has more than 2^31-1 values");
@@ -87,86 +92,85 @@ static lw_status rule(const lw_layer_options *options, const lw_shape *inputs, i
 		.params = {{"weight", 4, {options->out, conv.group_channels, conv.kernel[0], conv.kernel[1]}, true,
 			    LW_START_WEIGHT, fan_in, fan_out, false},
 			   {"bias", 1, {options->out}, true, LW_START_BIAS, fan_in, fan_out, true}},
-		.forward_workspace = lw_conv_cpu_forward_workspace(&conv),
-		.backward_workspace = lw_conv_cpu_backward_workspace(&conv),
 		.backward_input = true,
 		.flops = 2.0 * (double)lw_shape_count(output) * fan_in,
 	};
 	return LW_OK;
 }
 
-static bool variant_applies(const lw_op_context *context, const lw_op_call *call, int variant)
+static void describe(lw_conv *conv, const lw_op_call *call)
 {
+	describe_shape(conv, call->options, call->input_shape[0], call->output_shape);
+	conv->relu = call->relu;
+	conv->mask = call->mask_input;
+}
+
+/* The algorithm of a shape, good on CPUs and GPUs alike: it depends on nothing else, so that every device has the same bits. */
+static lw_conv_algorithm preferred(const lw_conv *conv, lw_pass pass, lw_precision precision)
+{
+	(void)conv, (void)pass, (void)precision;
+	return LW_CONV_DIRECT;
+}
+
+static bool allowed(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice)
+{
+	if (context->force_variant >= 0)
+		return true;
+	if (context->reproducible)
+		return choice->algorithm == (int)preferred(conv, pass, context->precision);
+	return choice->algorithm != LW_CONV_WINOGRAD_F4 || context->precision == LW_PRECISION_FAST;
+}
+
+static int choices(const lw_op_context *context, const lw_op_call *call, lw_pass pass, lw_choice *list)
+{
+	const bool gpu = lw_device_get_info(context->device)->type != LW_DEVICE_CPU;
+	lw_choice found[LW_MAX_CHOICES];
+	int count = 0, kept = 0;
 	lw_conv conv;
 
-	describe(&conv, call->options, call->input_shape[0], call->output_shape);
-	return variant == SIMPLE || lw_conv_cpu_applies(context->device, &conv);
+	describe(&conv, call);
+	for (size_t f = 0; f < LW_COUNT(families) && count < LW_MAX_CHOICES; f++) {
+		if (context->force_variant < 0 && families[f]->gpu != gpu && f < ANYWHERE)
+			continue;
+		const int more = families[f]->choices(context, &conv, pass, found + count, LW_MAX_CHOICES - count);
+		for (int i = count; i < count + more; i++)
+			found[i].family = (int)f;
+		count += more;
+	}
+	/* the shape's own algorithm comes first */
+	for (int own = 1; own >= 0; own--)
+		for (int i = 0; i < count; i++)
+			if ((found[i].algorithm == (int)preferred(&conv, pass, context->precision)) == own &&
+			    allowed(context, &conv, pass, &found[i]))
+				list[kept++] = found[i];
+	return kept;
 }
 
-static int choose(const lw_op_context *context, const lw_conv *conv)
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static size_t workspace(const lw_op_context *context, const lw_op_call *call, lw_pass pass)
 {
-	if (context->force_variant == SIMPLE || !lw_conv_cpu_applies(context->device, conv))
-		return SIMPLE;
-	return context->force_variant == CPU || lw_device_get_info(context->device)->type == LW_DEVICE_CPU ? CPU : SIMPLE;
+	size_t bytes = 0;
+	lw_choice choice;
+	lw_conv conv;
+
+	describe(&conv, call);
+	/* without a choice the pass itself will say so */
+	if (lw_op_choose(context, &lw_op_conv, call, pass, &choice) == LW_OK)
+		bytes = families[choice.family]->workspace(context, &conv, pass, &choice);
+	if (pass == LW_PASS_WEIGHT && conv.bias)
+		bytes = larger(bytes, sizeof(float) * (size_t)conv.parts * (size_t)conv.out_channels);
+	return bytes;
 }
 
-static void pair(lw_launch *launch, const int *values)
+static lw_status run(const lw_op_context *context, const lw_op_call *call, lw_pass pass, const lw_conv_buffers *buffers)
 {
-	lw_arg_int(launch, values[0]);
-	lw_arg_int(launch, values[1]);
-}
+	lw_choice choice;
+	lw_conv conv;
 
-static void simple_arguments(lw_launch *launch, const lw_conv *conv)
-{
-	pair(launch, conv->input);
-	lw_arg_int(launch, conv->channels);
-	pair(launch, conv->output);
-	lw_arg_int(launch, conv->out_channels);
-	pair(launch, conv->kernel);
-	pair(launch, conv->stride);
-	pair(launch, conv->pad);
-	pair(launch, conv->dilation);
-	lw_arg_int(launch, conv->groups);
-	launch->flops = 2.0 * conv->images * conv->output[0] * conv->output[1] * (double)lw_conv_weights(conv);
-}
-
-/* forward, or backward of the data: an item per channel, pixel, image */
-static lw_status simple_pixels(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *buffers, bool forward)
-{
-	const lw_variant variant = {.source = "conv", .function = forward ? "conv_forward" : "conv_backward_data"};
-	const int *size = forward ? conv->output : conv->input;
-	lw_launch launch;
-
-	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
-	lw_arg_buf(&launch, forward ? buffers->x : buffers->gradient);
-	lw_arg_buf(&launch, buffers->weight);
-	if (forward)
-		lw_arg_buf(&launch, buffers->bias);
-	lw_arg_buf(&launch, forward ? buffers->y : buffers->x_gradient);
-	simple_arguments(&launch, conv);
-	launch.dimensions = 3;
-	launch.global[0] = (size_t)(forward ? conv->out_channels : conv->channels);
-	launch.global[1] = (size_t)size[0] * (size_t)size[1];
-	launch.global[2] = (size_t)conv->images;
-	return lw_queue_launch(context->queue, &launch, NULL);
-}
-
-static lw_status simple_weight(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *buffers)
-{
-	const lw_variant variant = {.source = "conv", .function = "conv_backward_weight"};
-	lw_launch launch;
-
-	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
-	lw_arg_buf(&launch, buffers->x);
-	lw_arg_buf(&launch, buffers->gradient);
-	lw_arg_buf(&launch, buffers->workspace);
-	lw_arg_int(&launch, conv->images);
-	simple_arguments(&launch, conv);
-	launch.dimensions = 2;
-	launch.global[0] = lw_conv_weights(conv);
-	launch.global[1] = (size_t)conv->parts;
-	LW_TRY(lw_queue_launch(context->queue, &launch, NULL));
-	return lw_op_sum_parts(context, conv->parts, lw_conv_weights(conv), buffers->workspace, buffers->weight_gradient);
+	LW_TRY(lw_op_choose(context, &lw_op_conv, call, pass, &choice));
+	describe(&conv, call);
+	return families[choice.family]->run(context, &conv, pass, &choice, buffers);
 }
 
 static lw_status forward(const lw_op_context *context, const lw_op_call *call)
@@ -178,16 +182,13 @@ static lw_status forward(const lw_op_context *context, const lw_op_call *call)
 		.y = call->output,
 		.workspace = call->workspace,
 	};
-	lw_conv conv;
 
-	describe(&conv, call->options, call->input_shape[0], call->output_shape);
-	if (choose(context, &conv) == SIMPLE)
-		return simple_pixels(context, &conv, &buffers, true);
-	return lw_conv_cpu_forward(context, &conv, &buffers);
+	return run(context, call, LW_PASS_FORWARD, &buffers);
 }
 
 static lw_status backward(const lw_op_context *context, const lw_op_call *call)
 {
+	const lw_shape out = call->output_shape;
 	const lw_conv_buffers buffers = {
 		.x = call->input[0],
 		.weight = call->param[0],
@@ -196,22 +197,26 @@ static lw_status backward(const lw_op_context *context, const lw_op_call *call)
 		.x_gradient = call->input_gradient[0],
 		.weight_gradient = call->param_gradient[0],
 	};
-	lw_conv conv;
-	int variant;
 
-	describe(&conv, call->options, call->input_shape[0], call->output_shape);
-	variant = choose(context, &conv);
 	if (buffers.x_gradient)
-		LW_TRY(variant == SIMPLE ? simple_pixels(context, &conv, &buffers, false)
-					 : lw_conv_cpu_backward_data(context, &conv, &buffers));
+		LW_TRY(run(context, call, LW_PASS_DATA, &buffers));
 	if (buffers.weight_gradient)
-		LW_TRY(variant == SIMPLE ? simple_weight(context, &conv, &buffers)
-					 : lw_conv_cpu_backward_weight(context, &conv, &buffers));
-	if (conv.bias && call->param_gradient[1])
-		LW_TRY(lw_op_sum_rows(context, conv.images, conv.output[0] * conv.output[1], conv.out_channels,
-				      call->output_gradient, call->workspace, call->param_gradient[1]));
+		LW_TRY(run(context, call, LW_PASS_WEIGHT, &buffers));
+	if (call->options->bias && call->param_gradient[1])
+		LW_TRY(lw_op_sum_rows(context, out.n, out.h * out.w, out.c, call->output_gradient, call->workspace,
+				      call->param_gradient[1]));
 	return LW_OK;
 }
 
-extern const lw_op lw_op_conv;
-const lw_op lw_op_conv = {"conv", keys, 1, 1, VARIANTS, variant_name, variant_applies, rule, forward, backward};
+const lw_op lw_op_conv = {
+	.kind = "conv",
+	.keys = keys,
+	.min_inputs = 1,
+	.max_inputs = 1,
+	.rule = rule,
+	.forward = forward,
+	.backward = backward,
+	.choices = choices,
+	.workspace = workspace,
+	.fuses = LW_FUSES_RELU | LW_FUSES_INPUT_MASK,
+};

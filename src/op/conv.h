@@ -10,7 +10,20 @@ typedef struct lw_conv {
 	int kernel[2], stride[2], pad[2], dilation[2];
 	int group_channels, group_out; /* per group */
 	bool bias;
+	bool relu; /* forward ends with relu */
+	bool mask; /* backward of the data ends with x <= 0 ? 0 : gradient */
 } lw_conv;
+
+/* What decides the bits of a pass. A shape's own, under `reproducible` or untuned, is lw_conv_algorithm's. */
+typedef enum lw_conv_algorithm {
+	LW_CONV_DIRECT,
+	LW_CONV_WINOGRAD_F2,  /* F(2x2, 3x3) */
+	LW_CONV_WINOGRAD_F4,  /* F(4x4, 3x3) */
+	LW_CONV_WINOGRAD_5X5, /* F(2x2, 5x5) */
+	LW_CONV_ALGORITHMS
+} lw_conv_algorithm;
+
+extern const char *const lw_conv_algorithm_names[LW_CONV_ALGORITHMS];
 
 /* The buffers of one pass, whichever it is; NULL: not wanted. */
 typedef struct lw_conv_buffers {
@@ -26,12 +39,38 @@ static inline size_t lw_conv_weights(const lw_conv *conv)
 	return (size_t)conv->out_channels * (size_t)conv->group_channels * lw_conv_taps(conv);
 }
 
-/* The cpu family: bytes of workspace, whatever the device; whether the device's local memory holds a slab; the passes. */
-size_t lw_conv_cpu_forward_workspace(const lw_conv *conv);
-size_t lw_conv_cpu_backward_workspace(const lw_conv *conv);
-bool lw_conv_cpu_applies(lw_device *device, const lw_conv *conv);
-lw_status lw_conv_cpu_forward(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *buffers);
-lw_status lw_conv_cpu_backward_data(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *buffers);
-lw_status lw_conv_cpu_backward_weight(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *buffers);
+static inline void lw_conv_pair(lw_launch *launch, const int *values)
+{
+	lw_arg_int(launch, values[0]);
+	lw_arg_int(launch, values[1]);
+}
+
+/* Whether Winograd's algorithms can compute the convolution: 3x3 or 5x5, stride 1, no dilation, no groups, padding below the kernel. */
+static inline bool lw_conv_winograd_applies(const lw_conv *conv, lw_conv_algorithm algorithm)
+{
+	const int kernel = algorithm == LW_CONV_WINOGRAD_5X5 ? 5 : 3;
+
+	for (int i = 0; i < 2; i++)
+		if (conv->kernel[i] != kernel || conv->stride[i] != 1 || conv->dilation[i] != 1 || conv->pad[i] >= kernel)
+			return false;
+	return conv->groups == 1;
+}
+
+/*
+ * A family of kernels for some of the algorithms. choices appends (at most `capacity`) the ways it has to compute a pass on
+ * the device, best guess first, and returns how many; the caller sets .family and decides what is allowed. workspace
+ * says the bytes of scratch of one, run enqueues it: out of buffers, forward reads x, weight, bias and writes y; data
+ * reads gradient, weight (x, if mask) and writes x_gradient; weight reads x, gradient and writes weight_gradient.
+ */
+typedef struct lw_conv_family {
+	const char *name;
+	bool gpu; /* for devices with many small processors, else for CPUs */
+	int (*choices)(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity);
+	size_t (*workspace)(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice);
+	lw_status (*run)(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice,
+			 const lw_conv_buffers *buffers);
+} lw_conv_family;
+
+extern const lw_conv_family lw_winograd_cpu, lw_conv_cpu, lw_winograd_gpu, lw_conv_gpu, lw_winograd_simple, lw_conv_simple;
 
 #endif

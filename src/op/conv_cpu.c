@@ -8,7 +8,7 @@ enum { MIN_ROWS = 4 };
  * A pass that computes pixels: forward, or one phase of the backward pass of the data, where x is the output's gradient.
  * An output row p reads input rows p * stride + origin + tap * dilation.
  */
-typedef struct pass {
+typedef struct pixel_pass {
 	int images, groups;
 	int input[2], channels, group_channels;
 	int output[2], outputs; /* per group */
@@ -16,10 +16,10 @@ typedef struct pass {
 	int y_base, y_image, y_row, y_pixel;
 	/* the weights: see pack_weight */
 	int first[2], step[2], out_step, inner_step, group_size, kernel_width, packed_base;
-} pass;
+} pixel_pass;
 
 /* Floats of local memory that a tile of the output needs: the slab, and a register tile. */
-static size_t forward_floats(const pass *p, int lanes, int rows, int height, int width)
+static size_t forward_floats(const pixel_pass *p, int lanes, int rows, int height, int width)
 {
 	const size_t columns = (lw_round_up((size_t)width, (size_t)rows) - 1) * (size_t)p->stride[1] +
 			       (size_t)lw_max_int(p->taps[1] - 1, 0) * (size_t)p->dilation[1] + 1;
@@ -30,7 +30,7 @@ static size_t forward_floats(const pass *p, int lanes, int rows, int height, int
 }
 
 /* false: not even the smallest tile fits the local memory */
-static bool choose_forward(lw_device *device, const pass *p, lw_conv_tiling *tile)
+static bool choose_forward(lw_device *device, const pixel_pass *p, lw_conv_tiling *tile)
 {
 	static const int wide[] = {14, 8, 7, MIN_ROWS}, narrow[] = {6, MIN_ROWS};
 	const size_t limit = lw_tile_local_floats(device), target = limit < LW_CONV_SLAB ? limit : LW_CONV_SLAB;
@@ -63,11 +63,11 @@ static bool choose_forward(lw_device *device, const pass *p, lw_conv_tiling *til
 	return true;
 }
 
-static void describe_forward(const lw_conv *conv, pass *p)
+static void describe_forward(const lw_conv *conv, pixel_pass *p)
 {
 	const int taps = (int)lw_conv_taps(conv);
 
-	*p = (pass){
+	*p = (pixel_pass){
 		.images = conv->images,
 		.groups = conv->groups,
 		.input = {conv->input[0], conv->input[1]},
@@ -104,7 +104,7 @@ static int greatest_divisor(int a, int b)
  * Input rows phase, phase + stride, ... of the gradient of x read the taps r for which phase + pad - r * dilation is a
  * multiple of the stride: a convolution of gy with those taps, r descending, and stride 1. Along one axis.
  */
-static void describe_phase(const lw_conv *conv, int axis, int phase, pass *p)
+static void describe_phase(const lw_conv *conv, int axis, int phase, pixel_pass *p)
 {
 	const int stride = conv->stride[axis], dilation = conv->dilation[axis];
 	const int divisor = greatest_divisor(stride, dilation), every = stride / divisor;
@@ -123,11 +123,11 @@ static void describe_phase(const lw_conv *conv, int axis, int phase, pass *p)
 }
 
 /* down and across are below the stride and the input's size. */
-static void describe_data(const lw_conv *conv, int down, int across, pass *p)
+static void describe_data(const lw_conv *conv, int down, int across, pixel_pass *p)
 {
 	const int taps = (int)lw_conv_taps(conv), pixel = conv->channels, row = conv->input[1] * pixel;
 
-	*p = (pass){
+	*p = (pixel_pass){
 		.images = conv->images,
 		.groups = conv->groups,
 		.channels = conv->out_channels,
@@ -148,7 +148,7 @@ static void describe_data(const lw_conv *conv, int down, int across, pass *p)
 }
 
 /* A pass over single pixels that lie one behind the other: one long row. */
-static void join_rows(pass *p)
+static void join_rows(pixel_pass *p)
 {
 	const long pixels = (long)p->images * p->output[0] * p->output[1];
 
@@ -161,7 +161,7 @@ static void join_rows(pass *p)
 	p->input[1] = p->output[1] = (int)pixels;
 }
 
-static void weight_arguments(lw_launch *launch, const pass *p)
+static void weight_arguments(lw_launch *launch, const pixel_pass *p)
 {
 	lw_conv_pair(launch, p->taps);
 	lw_arg_int(launch, p->first[0]);
@@ -172,7 +172,7 @@ static void weight_arguments(lw_launch *launch, const pass *p)
 	lw_arg_int(launch, p->packed_base);
 }
 
-static lw_status pack(const lw_op_context *context, const pass *p, const lw_conv_tiling *tile, lw_buf *weight, lw_buf *bias,
+static lw_status pack(const lw_op_context *context, const pixel_pass *p, const lw_conv_tiling *tile, lw_buf *weight, lw_buf *bias,
 		      lw_buf *packed)
 {
 	const lw_variant variant = lw_tile_variant("conv_cpu", "pack_weight", &tile->tile);
@@ -199,7 +199,7 @@ static lw_status pack(const lw_op_context *context, const pass *p, const lw_conv
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-static void pass_arguments(lw_launch *launch, const pass *p)
+static void pass_arguments(lw_launch *launch, const pixel_pass *p)
 {
 	lw_conv_pair(launch, p->taps);
 	lw_conv_pair(launch, p->stride);
@@ -207,7 +207,7 @@ static void pass_arguments(lw_launch *launch, const pass *p)
 	lw_conv_pair(launch, p->dilation);
 }
 
-static void place_arguments(lw_launch *launch, const pass *p)
+static void place_arguments(lw_launch *launch, const pixel_pass *p)
 {
 	lw_arg_int(launch, p->y_base);
 	lw_arg_int(launch, p->y_image);
@@ -216,7 +216,7 @@ static void place_arguments(lw_launch *launch, const pass *p)
 	lw_arg_int(launch, p->packed_base);
 }
 
-static lw_status run_pass(const lw_op_context *context, pass *p, lw_buf *x, lw_buf *weight, lw_buf *bias, lw_buf *y,
+static lw_status run_pass(const lw_op_context *context, pixel_pass *p, lw_buf *x, lw_buf *weight, lw_buf *bias, lw_buf *y,
 			  lw_buf *packed)
 {
 	const long groups = lw_tile_groups(context->device);
@@ -259,7 +259,7 @@ static lw_status run_pass(const lw_op_context *context, pass *p, lw_buf *x, lw_b
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-static lw_status pack_depthwise(const lw_op_context *context, const lw_conv *conv, const pass *p, lw_buf *weight, lw_buf *packed)
+static lw_status pack_depthwise(const lw_op_context *context, const lw_conv *conv, const pixel_pass *p, lw_buf *weight, lw_buf *packed)
 {
 	const lw_variant variant = lw_conv_depthwise_variant(context, "pack_depthwise", conv->channels);
 	lw_launch launch;
@@ -273,7 +273,7 @@ static lw_status pack_depthwise(const lw_op_context *context, const lw_conv *con
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-static lw_status run_depthwise(const lw_op_context *context, const lw_conv *conv, const pass *p, lw_buf *x, lw_buf *weight,
+static lw_status run_depthwise(const lw_op_context *context, const lw_conv *conv, const pixel_pass *p, lw_buf *x, lw_buf *weight,
 			       lw_buf *bias, lw_buf *y, lw_buf *packed)
 {
 	const lw_variant variant = lw_conv_depthwise_variant(context, "depthwise_forward", conv->channels);
@@ -297,9 +297,9 @@ static lw_status run_depthwise(const lw_op_context *context, const lw_conv *conv
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-lw_status lw_conv_cpu_forward(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *b)
+static lw_status forward(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *b)
 {
-	pass p;
+	pixel_pass p;
 
 	describe_forward(conv, &p);
 	if (lw_conv_is_depthwise(conv))
@@ -307,13 +307,13 @@ lw_status lw_conv_cpu_forward(const lw_op_context *context, const lw_conv *conv,
 	return run_pass(context, &p, b->x, b->weight, b->bias, b->y, b->workspace);
 }
 
-lw_status lw_conv_cpu_backward_data(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *b)
+static lw_status backward_data(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *b)
 {
 	size_t base = 0;
 
 	for (int down = 0; down < lw_min_int(conv->stride[0], conv->input[0]); down++)
 		for (int across = 0; across < lw_min_int(conv->stride[1], conv->input[1]); across++) {
-			pass p;
+			pixel_pass p;
 			describe_data(conv, down, across, &p);
 			p.packed_base = (int)base;
 			if (lw_conv_is_depthwise(conv)) {
@@ -328,14 +328,14 @@ lw_status lw_conv_cpu_backward_data(const lw_op_context *context, const lw_conv 
 	return LW_OK;
 }
 
-size_t lw_conv_cpu_forward_workspace(const lw_conv *conv)
+static size_t forward_workspace(const lw_conv *conv)
 {
 	const size_t inner = (size_t)conv->group_channels * lw_conv_taps(conv) + (conv->bias ? 1 : 0);
 
 	return sizeof(float) * (size_t)conv->groups * lw_tile_padded(conv->group_out) * inner;
 }
 
-size_t lw_conv_cpu_backward_workspace(const lw_conv *conv)
+static size_t backward_workspace(const lw_conv *conv)
 {
 	const size_t groups = (size_t)conv->groups, taps = lw_conv_taps(conv);
 	const size_t data = groups * lw_tile_padded(conv->group_channels) * (size_t)conv->group_out * taps;
@@ -347,10 +347,10 @@ size_t lw_conv_cpu_backward_workspace(const lw_conv *conv)
 	return sizeof(float) * (partial > data ? partial : data);
 }
 
-bool lw_conv_cpu_applies(lw_device *device, const lw_conv *conv)
+static bool applies(lw_device *device, const lw_conv *conv)
 {
 	lw_conv_tiling tile;
-	pass p;
+	pixel_pass p;
 
 	if (!lw_tile_applies(device))
 		return false;
@@ -367,3 +367,29 @@ bool lw_conv_cpu_applies(lw_device *device, const lw_conv *conv)
 		}
 	return true;
 }
+
+static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
+{
+	(void)pass;
+	if (capacity < 1 || conv->relu || conv->mask || !applies(context->device, conv))
+		return 0;
+	*list = (lw_choice){.name = "direct/cpu", .algorithm = LW_CONV_DIRECT};
+	return 1;
+}
+
+static size_t workspace(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice)
+{
+	(void)context, (void)choice;
+	return pass == LW_PASS_FORWARD ? forward_workspace(conv) : backward_workspace(conv);
+}
+
+static lw_status run(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice,
+		     const lw_conv_buffers *buffers)
+{
+	(void)choice;
+	if (pass == LW_PASS_WEIGHT)
+		return lw_conv_cpu_backward_weight(context, conv, buffers);
+	return pass == LW_PASS_FORWARD ? forward(context, conv, buffers) : backward_data(context, conv, buffers);
+}
+
+const lw_conv_family lw_conv_cpu = {"cpu", false, choices, workspace, run};

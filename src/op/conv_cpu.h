@@ -28,12 +28,6 @@ static inline int lw_conv_even(int size, int most, int unit)
 	return lw_min_int(size, (int)lw_round_up((size_t)piece, (size_t)unit));
 }
 
-static inline void lw_conv_pair(lw_launch *launch, const int *values)
-{
-	lw_arg_int(launch, values[0]);
-	lw_arg_int(launch, values[1]);
-}
-
 static inline lw_variant lw_conv_depthwise_variant(const lw_op_context *context, const char *function, int channels)
 {
 	lw_variant variant = {.source = "conv_cpu", .function = function};
@@ -42,6 +36,8 @@ static inline lw_variant lw_conv_depthwise_variant(const lw_op_context *context,
 	return variant;
 }
 
+/* Backward of the weight, in conv_cpu_weight.c. */
 bool lw_conv_cpu_weight_applies(lw_device *device, const lw_conv *conv);
+lw_status lw_conv_cpu_backward_weight(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *buffers);
 
 #endif

@@ -8,6 +8,7 @@
 #define LW_OP_OP_H
 
 #include "kernel/kernel.h"
+#include "kernel/tuning.h"
 #include <layerwise/net.h>
 
 enum { LW_OP_MAX_INPUTS = 8, LW_OP_MAX_PARAMS = 4 };
@@ -60,16 +61,42 @@ typedef struct lw_op_call {
 	lw_buf *saved;
 	lw_buf *workspace;
 	bool training; /* batchnorm: batch statistics, running ones updated; dropout: active */
+	/*
+	 * What the planner fused into the layer, where lw_op.fuses allows it. relu: the output is relu's (activation.cl's; after
+	 * bias and residual); in backward the gradient of the output comes masked already, but batchnorm masks it itself.
+	 * mask_input: input 0 is the output of a relu: backward writes input[0] <= 0 ? 0 : gradient.
+	 */
+	bool relu, mask_input;
 	uint32_t seed, step, layer; /* counters of dropout's random numbers */
 } lw_op_call;
+
+typedef enum lw_pass { LW_PASS_FORWARD, LW_PASS_DATA, LW_PASS_WEIGHT, LW_PASS_COUNT } lw_pass;
+
+/*
+ * A way to compute one pass of a call. The algorithm (numbered by the operator) decides the bits; family and tile, whose
+ * numbers mean what the family says, only who computes what and when. The name is unique among the call's choices.
+ */
+typedef struct lw_choice {
+	char name[40]; /* "direct/cpu 14x2", "winograd_f4/cpu 8x2 t16" */
+	int algorithm, family;
+	int tile[6];
+} lw_choice;
+
+enum { LW_MAX_CHOICES = 48 };
 
 typedef struct lw_op_context {
 	lw_device *device;
 	lw_queue *queue;
 	lw_precision precision;
 	bool reproducible;
-	int force_variant; /* tests: run variant k where it applies; -1 the usual choice */
+	int force_variant; /* tests: run variant k where it applies, choice k of every pass; -1 the usual choice */
+	const lw_choice *force_choice; /* the tuner: of the only pass of the call; NULL: the usual choice */
+	const lw_tuning *tuning;       /* what earlier runs found fastest; NULL: nothing */
+	bool filters_packed; /* benchmarks: the workspace still holds the packed filters of the same call */
 } lw_op_context;
+
+/* What may be fused into a layer: see lw_op_call. RESIDUAL: an optional input 1 is added before relu. */
+enum { LW_FUSES_RELU = 1, LW_FUSES_INPUT_MASK = 2, LW_FUSES_RESIDUAL = 4 };
 
 typedef struct lw_op {
 	const char *kind;         /* as recipes name it: "conv" */
@@ -83,7 +110,24 @@ typedef struct lw_op {
 	lw_status (*rule)(const lw_layer_options *options, const lw_shape *inputs, int input_count, lw_op_rule *rule);
 	lw_status (*forward)(const lw_op_context *context, const lw_op_call *call);
 	lw_status (*backward)(const lw_op_context *context, const lw_op_call *call);
+	/*
+	 * For operators with several algorithms or tiles, else NULL. choices: the ways to compute a pass of the call (shapes and
+	 * options are read, not buffers) on the context's device, the best guess first, at most LW_MAX_CHOICES; they replace the
+	 * variants. With force_variant >= 0 every family is listed, else those for the device's type. workspace: bytes of
+	 * scratch that a pass (weight: all parameters) needs with the choice that it would make; it replaces the rule's.
+	 */
+	int (*choices)(const lw_op_context *context, const lw_op_call *call, lw_pass pass, lw_choice *list);
+	size_t (*workspace)(const lw_op_context *context, const lw_op_call *call, lw_pass pass);
+	unsigned fuses; /* LW_FUSES_... */
 } lw_op;
+
+/* The choice for a pass: the forced one, else the tuner's, else the first. LW_E_UNSUPPORTED where there is none. */
+lw_status lw_op_choose(const lw_op_context *context, const lw_op *op, const lw_op_call *call, lw_pass pass, lw_choice *choice);
+
+/* What the tuner's findings are kept under: operator, pass, shapes, options, precision. */
+enum { LW_TUNING_KEY = 256 };
+void lw_op_tuning_key(const lw_op_context *context, const lw_op *op, const lw_op_call *call, lw_pass pass, char *key);
+extern const char *const lw_pass_names[LW_PASS_COUNT];
 
 /* The operator of a kind, NULL where there is none; and the i-th of all, NULL past the end. */
 const lw_op *lw_op_find(const char *kind);

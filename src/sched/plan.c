@@ -195,7 +195,11 @@ lw_status lw_plan_create(lw_plan **plan, lw_net *net, lw_device *const *devices,
 	LW_GO(lw_groups_create(&p->groups, net, optim, groups, group_count));
 	LW_GO(check_owners(p));
 	LW_GO(lw_queue_create(&p->queue, p->device));
-	p->context = (lw_op_context){p->device, p->queue, options->precision, options->reproducible, -1};
+	p->context = (lw_op_context){.device = p->device,
+				     .queue = p->queue,
+				     .precision = options->precision,
+				     .reproducible = options->reproducible,
+				     .force_variant = -1};
 	LW_GO(lw_alloc(&p->t, net->param_count, sizeof *p->t));
 	LW_GO(lw_alloc(&p->applied, p->groups->count, sizeof *p->applied));
 	LW_GO(create_layout(p));

@@ -1,5 +1,5 @@
 /* conv: shapes with tails in every dimension, and plain C references. */
-#include "op/runner.h"
+#include "winograd.h"
 
 #include <math.h>
 
@@ -39,6 +39,13 @@ static const lw_op_case cases[] = {
 	{"33 images", CONV(.out = 2, .kernel = {2, 2}, .groups = 2, .bias = true), .inputs = {{33, 2, 3, 2}}},
 	{"special values", CONV(.out = 5, .kernel = {3, 3}, .pad = {1, 1}, .bias = true), .inputs = {{2, 4, 5, 3}}, .values = LW_VALUES_SPECIAL},
 	{"special values, stride 2", CONV(.out = 3, .kernel = {3, 3}, .stride = {2, 2}, .pad = {2, 2}), .inputs = {{2, 4, 5, 2}}, .values = LW_VALUES_SPECIAL},
+	{"3x3, relu", CONV(.out = 19, .kernel = {3, 3}, .pad = {1, 1}, .bias = true), .inputs = {{2, 9, 7, 5}}, .relu = true},
+	{"3x3, behind a relu", CONV(.out = 7, .kernel = {3, 3}, .pad = {1, 1}), .inputs = {{2, 9, 7, 18}}, .relu = true, .mask_input = true},
+	{"3x3, stride 2, behind a relu", CONV(.out = 9, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}, .bias = true), .inputs = {{2, 9, 8, 17}}, .relu = true, .mask_input = true},
+	{"1x1, behind a relu", CONV(.out = 21, .bias = true), .inputs = {{3, 5, 7, 20}}, .relu = true, .mask_input = true},
+	{"1x1, stride 2, behind a relu", CONV(.out = 21, .stride = {2, 2}), .inputs = {{3, 5, 7, 20}}, .relu = true, .mask_input = true},
+	{"depthwise, behind a relu", CONV(.out = 19, .kernel = {3, 3}, .pad = {1, 1}, .groups = 19, .bias = true), .inputs = {{2, 5, 6, 19}}, .relu = true, .mask_input = true},
+	{"5x5, behind a relu", CONV(.out = 17, .kernel = {5, 5}, .pad = {2, 2}, .bias = true), .inputs = {{2, 9, 11, 6}}, .relu = true, .mask_input = true},
 	{"many channels", CONV(.out = 9, .kernel = {3, 3}, .pad = {1, 1}), .inputs = {{1, 4, 5, 130}}, .large = true},
 	{"wide row", CONV(.out = 5, .kernel = {3, 3}, .pad = {1, 1}, .bias = true), .inputs = {{1, 4, 300, 24}}, .large = true},
 	{"1x1, many pixels", CONV(.out = 40, .bias = true), .inputs = {{3, 19, 23, 37}}, .large = true},
@@ -116,6 +123,11 @@ static void forward_bits(const lw_op_problem *problem, const float *const *input
 	const lw_shape out = problem->output;
 
 	(void)saved;
+	if (problem->algorithm[LW_PASS_FORWARD] != LW_CONV_DIRECT) {
+		lw_reference_winograd(problem, (lw_conv_algorithm)problem->algorithm[LW_PASS_FORWARD], false, input[0], param[0],
+				      problem->options->bias ? param[1] : NULL, output);
+		return;
+	}
 	for (int n = 0; n < out.n; n++)
 		for (int p = 0; p < out.h; p++)
 			for (int q = 0; q < out.w; q++)
@@ -199,14 +211,20 @@ static void backward_bits(const lw_op_problem *problem, const float *const *inpu
 	const lw_shape in = problem->input[0];
 
 	(void)output, (void)saved;
-	if (input_gradient[0])
+	if (input_gradient[0] && problem->algorithm[LW_PASS_DATA] != LW_CONV_DIRECT)
+		lw_reference_winograd(problem, (lw_conv_algorithm)problem->algorithm[LW_PASS_DATA], true, output_gradient, param[0],
+				      NULL, input_gradient[0]);
+	else if (input_gradient[0])
 		for (int n = 0; n < in.n; n++)
 			for (int h = 0; h < in.h; h++)
 				for (int w = 0; w < in.w; w++)
 					for (int c = 0; c < in.c; c++)
 						input_gradient[0][(size_t)((n * in.h + h) * in.w + w) * (size_t)in.c + (size_t)c] =
 							data_chain(problem, param[0], output_gradient, n, h, w, c);
-	if (param_gradient[0])
+	if (param_gradient[0] && problem->algorithm[LW_PASS_WEIGHT] != LW_CONV_DIRECT)
+		lw_reference_winograd_weight(problem, (lw_conv_algorithm)problem->algorithm[LW_PASS_WEIGHT], input[0],
+					     output_gradient, param_gradient[0]);
+	else if (param_gradient[0])
 		for (int k = 0; k < o->out; k++)
 			for (int c = 0; c < group_channels(problem); c++)
 				for (int r = 0; r < o->kernel[0]; r++)

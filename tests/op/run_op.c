@@ -80,6 +80,21 @@ static void drop_denormals(const lw_test_run *run, float *values, size_t count)
 			values[i] = 0.0f;
 }
 
+static void relu(float *values, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		values[i] = values[i] <= 0.0f ? 0.0f : values[i];
+}
+
+static void mask(const float *output, float *gradient, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		gradient[i] = output[i] <= 0.0f ? 0.0f : gradient[i];
+}
+
+/* Whether the operator wants the gradient of its output masked by the relu that it ends with: all but batchnorm. */
+static bool gradient_comes_masked(const problem *p) { return p->of->relu && !(p->op->fuses & LW_FUSES_RESIDUAL); }
+
 static lw_status make_values(const lw_test_run *run, problem *p)
 {
 	const lw_op_case *of = p->of;
@@ -90,6 +105,8 @@ static lw_status make_values(const lw_test_run *run, problem *p)
 		LW_TRY(lw_alloc(&p->input_gradient[i], p->input_count[i], sizeof(float)));
 		lw_test_fill(p->input[i], p->input_count[i], of->values, 1, (uint32_t)i);
 		drop_denormals(run, p->input[i], p->input_count[i]);
+		if (i == 0 && of->mask_input)
+			relu(p->input[i], p->input_count[i]);
 	}
 	for (int i = 0; i < p->rule.param_count; i++) {
 		const lw_param_rule *r = &p->rule.params[i];
@@ -134,13 +151,17 @@ static lw_status forward_double(const problem *p, const sample *along, double st
 			(*to)[k] = from[k];
 		if (!along || along->tensor != i)
 			continue;
-		if (along->element >= 0)
-			(*to)[along->element] += step;
-		else
-			for (size_t k = 0; k < count; k++)
-				(*to)[k] += step * (2.0 * lw_random_uniform(4, (uint32_t)i, k) - 1.0);
+		for (size_t k = 0; k < count; k++) {
+			const double direction = along->element < 0 ? 2.0 * lw_random_uniform(4, (uint32_t)i, k) - 1.0
+								    : (double)((size_t)along->element == k);
+			/* what a relu cut off has no influence */
+			if (i > 0 || !p->of->mask_input || from[k] > 0)
+				(*to)[k] += step * direction;
+		}
 	}
 	p->test->forward_double(&p->told, (const double *const *)input, param, output);
+	for (size_t k = 0; p->of->relu && k < p->output_count; k++)
+		output[k] = output[k] <= 0 ? 0 : output[k];
 out:
 	for (int i = 0; i < MAX_INPUTS; i++)
 		free(input[i]);
@@ -211,6 +232,10 @@ static lw_status make_reference(problem *p)
 	for (int i = 0; i < p->rule.param_count; i++)
 		memcpy(p->param_after[i], p->param[i], p->param_count[i] * sizeof(float));
 	p->test->forward_bits(&p->told, (const float *const *)p->input, p->param_after, p->output, p->saved);
+	if (p->of->relu) {
+		relu(p->output, p->output_count);
+		mask(p->output, p->output_gradient, p->output_count);
+	}
 	for (int i = 0; i < p->told.input_count; i++) {
 		LW_GO(poisoned(&dead[i], p->input_count[i]));
 		input[i] = p->rule.backward_input ? p->input[i] : dead[i];
@@ -218,6 +243,10 @@ static lw_status make_reference(problem *p)
 	LW_GO(poisoned(&dead[MAX_INPUTS], p->output_count));
 	p->test->backward_bits(&p->told, input, p->param_after, p->rule.backward_output ? p->output : dead[MAX_INPUTS], p->saved,
 			       p->output_gradient, p->input_gradient, p->param_gradient);
+	if (p->of->mask_input)
+		mask(p->input[0], p->input_gradient[0], p->input_count[0]);
+	if (p->of->relu && !gradient_comes_masked(p)) /* the device gets it whole */
+		lw_test_fill(p->output_gradient, p->output_count, LW_VALUES_RANDOM, 3, 0);
 out:
 	for (int i = 0; i <= MAX_INPUTS; i++)
 		free(dead[i]);
@@ -261,7 +290,44 @@ typedef struct buffers {
 static bool wants_inputs(mode how) { return how != ONLY_PARAMS && how != INFERENCE; }
 static bool wants_params(mode how) { return how != ONLY_INPUTS && how != INFERENCE; }
 
-static lw_status make_buffers(lw_test_run *run, const problem *p, mode how, buffers *b)
+/* The call of the problem, without its buffers. */
+static void describe_call(const problem *p, lw_op_call *call)
+{
+	*call = (lw_op_call){
+		.options = &p->options,
+		.input_count = p->told.input_count,
+		.output_shape = p->told.output,
+		.training = p->told.training,
+		.relu = p->of->relu,
+		.mask_input = p->of->mask_input,
+		.seed = p->told.seed,
+		.step = p->told.step,
+		.layer = p->told.layer,
+	};
+	memcpy(call->input_shape, p->told.input, sizeof call->input_shape);
+}
+
+/* What scratch forward or backward needs: the rule says, or the operator for its choices. */
+static size_t workspace_bytes(const lw_op_context *context, const problem *p, mode how, bool backward)
+{
+	size_t bytes = 0;
+	lw_op_call call;
+
+	if (!p->op->workspace)
+		return backward ? p->rule.backward_workspace : p->rule.forward_workspace;
+	describe_call(p, &call);
+	if (!backward)
+		return p->op->workspace(context, &call, LW_PASS_FORWARD);
+	if (wants_inputs(how))
+		bytes = p->op->workspace(context, &call, LW_PASS_DATA);
+	if (wants_params(how)) {
+		const size_t weight = p->op->workspace(context, &call, LW_PASS_WEIGHT);
+		bytes = weight > bytes ? weight : bytes;
+	}
+	return bytes;
+}
+
+static lw_status make_buffers(lw_test_run *run, const lw_op_context *context, const problem *p, mode how, buffers *b)
 {
 	const bool exact = how == EXACT;
 	const size_t size = sizeof(float);
@@ -282,8 +348,8 @@ static lw_status make_buffers(lw_test_run *run, const problem *p, mode how, buff
 	LW_TRY(lw_test_buf_create(run, &b->output_gradient, p->output_count * size, exact, p->output_gradient));
 	if (how != INFERENCE)
 		LW_TRY(lw_test_buf_create(run, &b->saved, p->rule.saved, exact, NULL));
-	LW_TRY(lw_test_buf_create(run, &b->workspace, p->rule.forward_workspace, exact, NULL));
-	return lw_test_buf_create(run, &b->backward_workspace, p->rule.backward_workspace, exact, NULL);
+	LW_TRY(lw_test_buf_create(run, &b->workspace, workspace_bytes(context, p, how, false), exact, NULL));
+	return lw_test_buf_create(run, &b->backward_workspace, workspace_bytes(context, p, how, true), exact, NULL);
 }
 
 /* The first buffers of the struct to the last, as an array. */
@@ -327,23 +393,14 @@ static void drop_buffers(buffers *b)
 
 static lw_status run_passes(const lw_op_context *context, const problem *p, mode how, const buffers *b)
 {
-	lw_op_call call = {
-		.options = &p->options,
-		.input_count = p->told.input_count,
-		.output_shape = p->told.output,
-		.output = b->output.buf,
-		.saved = b->saved.buf,
-		.workspace = b->workspace.buf,
-		.training = p->told.training,
-		.seed = p->told.seed,
-		.step = p->told.step,
-		.layer = p->told.layer,
-	};
+	lw_op_call call;
 
-	for (int i = 0; i < call.input_count; i++) {
-		call.input_shape[i] = p->told.input[i];
+	describe_call(p, &call);
+	call.output = b->output.buf;
+	call.saved = b->saved.buf;
+	call.workspace = b->workspace.buf;
+	for (int i = 0; i < call.input_count; i++)
 		call.input[i] = b->input[i].buf;
-	}
 	for (int i = 0; i < p->rule.param_count; i++)
 		call.param[i] = b->param[i].buf;
 	LW_TRY(p->op->forward(context, &call));
@@ -365,7 +422,7 @@ static lw_status run_passes(const lw_op_context *context, const problem *p, mode
 static lw_status compare(lw_test_run *run, const lw_test_buf *buf, const float *expected, const char *where, const char *tensor,
 			 int number, float **values)
 {
-	char name[256];
+	char name[400];
 	lw_status status;
 	float *got;
 
@@ -416,7 +473,7 @@ static void compare_samples(lw_test_run *run, const problem *p, const char *wher
 static lw_status compare_all(lw_test_run *run, const problem *p, mode how, const buffers *b, const char *where)
 {
 	const double unit = 16 * FLT_EPSILON * sqrt(p->test->terms ? p->test->terms(&p->told) : 1);
-	char output[256];
+	char output[400];
 	float *got;
 
 	LW_TRY(compare(run, &b->output, p->output, where, "output", 0, &got));
@@ -461,17 +518,35 @@ static lw_status check_guards(lw_test_run *run, const buffers *b, const char *wh
 	return LW_OK;
 }
 
+static void name_variant(const lw_op_context *context, const problem *p, char *name, size_t size)
+{
+	lw_choice choice;
+	lw_op_call call;
+
+	snprintf(name, size, "%s", p->op->variant_name ? p->op->variant_name(p->told.variant) : "?");
+	if (!p->op->choices)
+		return;
+	describe_call(p, &call);
+	name[0] = '\0';
+	for (lw_pass pass = 0; pass < LW_PASS_COUNT; pass++) {
+		const size_t used = strlen(name);
+		if (lw_op_choose(context, p->op, &call, pass, &choice) == LW_OK)
+			snprintf(name + used, size - used, "%s%s", pass ? " | " : "", choice.name);
+	}
+}
+
 static lw_status run_mode(lw_test_run *run, const problem *p, const lw_op_context *context, mode how)
 {
 	static const char *const names[] = {"guarded", "exact buffers", "inputs' gradients only", "parameters' gradients only",
 					    "inference"};
-	const char *variant = p->op->variant_name ? p->op->variant_name(p->told.variant) : "?";
+	char variant[160];
 	buffers b = {0};
-	char where[200];
+	char where[320];
 	lw_status status;
 
+	name_variant(context, p, variant, sizeof variant);
 	snprintf(where, sizeof where, "case '%s', variant %s, %s", p->of->name, variant, names[how]);
-	LW_GO(make_buffers(run, p, how, &b));
+	LW_GO(make_buffers(run, context, p, how, &b));
 	LW_GO(run_passes(context, p, how, &b));
 	LW_GO(compare_all(run, p, how, &b, where));
 	LW_GO(check_guards(run, &b, where));
@@ -487,15 +562,40 @@ static bool mode_applies(const problem *p, mode how)
 	return how != INFERENCE || !p->told.training;
 }
 
+/* How many variants there are to try; with choices every one of every pass is in one of them. */
+static int variant_count(const lw_op_context *context, const problem *p)
+{
+	lw_choice list[LW_MAX_CHOICES];
+	lw_op_call call;
+	int most = 0;
+
+	if (!p->op->choices)
+		return lw_max_int(p->op->variant_count, 1);
+	describe_call(p, &call);
+	for (lw_pass pass = 0; pass < LW_PASS_COUNT; pass++)
+		most = lw_max_int(most, p->op->choices(context, &call, pass, list));
+	return most;
+}
+
 static bool variant_applies(const lw_op_context *context, const problem *p, int variant)
 {
-	lw_op_call call = {.options = &p->options,
-			   .input_count = p->told.input_count,
-			   .output_shape = p->told.output,
-			   .training = p->told.training};
+	lw_op_call call;
 
-	memcpy(call.input_shape, p->told.input, sizeof call.input_shape);
+	describe_call(p, &call);
 	return !p->op->variant_applies || p->op->variant_applies(context, &call, variant);
+}
+
+static lw_status note_algorithms(const lw_op_context *context, problem *p)
+{
+	lw_choice choice;
+	lw_op_call call;
+
+	describe_call(p, &call);
+	for (lw_pass pass = 0; p->op->choices && pass < LW_PASS_COUNT; pass++) {
+		LW_TRY(lw_op_choose(context, p->op, &call, pass, &choice));
+		p->told.algorithm[pass] = choice.algorithm;
+	}
+	return LW_OK;
 }
 
 static lw_status run_case(lw_test_run *run, const lw_op_test *test, const lw_op_case *of)
@@ -505,11 +605,13 @@ static lw_status run_case(lw_test_run *run, const lw_op_test *test, const lw_op_
 	lw_status status;
 
 	LW_GO(make_problem(run, &p, test, of));
-	for (int variant = 0; variant < lw_max_int(p.op->variant_count, 1); variant++) {
+	context.force_variant = 0;
+	for (int variant = 0, count = variant_count(&context, &p); variant < count; variant++) {
 		context.force_variant = variant;
 		p.told.variant = variant;
 		if (!variant_applies(&context, &p, variant))
 			continue;
+		LW_GO(note_algorithms(&context, &p));
 		LW_GO(make_reference(&p));
 		for (mode how = GUARDED; how < MODE_COUNT; how++) {
 			if (!mode_applies(&p, how))

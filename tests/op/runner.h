@@ -29,6 +29,11 @@ typedef struct lw_op_case {
 	uint32_t seed, step;
 	lw_test_values values;
 	bool large; /* left out by --quick */
+	/*
+	 * What the planner fuses, for operators that allow it (lw_op.fuses). The runner does it to the references: relu to the
+	 * outputs (and the output's gradient arrives masked), mask_input to input 0 (which becomes relu's) and its gradient.
+	 */
+	bool relu, mask_input;
 } lw_op_case;
 
 /* What a reference is told about the call. */
@@ -40,6 +45,7 @@ typedef struct lw_op_problem {
 	bool training;
 	uint32_t seed, step, layer;
 	int variant; /* for bits that depend on an algorithm */
+	int algorithm[LW_PASS_COUNT]; /* of operators with choices: of the choice that each pass takes */
 } lw_op_problem;
 
 typedef struct lw_op_test {
