@@ -99,8 +99,18 @@ static lw_status tanh_rule(const lw_layer_options *options, const lw_shape *inpu
 		return backward(context, call, number);                                                                \
 	}                                                                                                              \
 	extern const lw_op lw_op_##name;                                                                               \
-	const lw_op lw_op_##name = {#name, accepted, 1, 1, variants, lw_op_scalar_or_vector, lw_op_applies,            \
-				    name##_rule, name##_forward, name##_backward};
+	const lw_op lw_op_##name = {                                                                                   \
+		.kind = #name,                                                                                         \
+		.keys = accepted,                                                                                      \
+		.min_inputs = 1,                                                                                       \
+		.max_inputs = 1,                                                                                       \
+		.variant_count = variants,                                                                             \
+		.variant_name = lw_op_scalar_or_vector,                                                                \
+		.variant_applies = lw_op_applies,                                                                      \
+		.rule = name##_rule,                                                                                   \
+		.forward = name##_forward,                                                                             \
+		.backward = name##_backward,                                                                           \
+	};
 
 ACTIVATION(relu, RELU, no_keys, LW_SCALAR_AND_VECTOR)
 ACTIVATION(leaky_relu, LEAKY_RELU, leaky_keys, LW_SCALAR_AND_VECTOR)

@@ -65,5 +65,15 @@ static lw_status backward(const lw_op_context *context, const lw_op_call *call)
 static const char *const keys[] = {NULL};
 
 extern const lw_op lw_op_add;
-const lw_op lw_op_add = {"add",         keys, 2, LW_OP_MAX_INPUTS, LW_SCALAR_AND_VECTOR, lw_op_scalar_or_vector,
-			 lw_op_applies, rule, forward, backward};
+const lw_op lw_op_add = {
+	.kind = "add",
+	.keys = keys,
+	.min_inputs = 2,
+	.max_inputs = LW_OP_MAX_INPUTS,
+	.variant_count = LW_SCALAR_AND_VECTOR,
+	.variant_name = lw_op_scalar_or_vector,
+	.variant_applies = lw_op_applies,
+	.rule = rule,
+	.forward = forward,
+	.backward = backward,
+};

@@ -188,5 +188,15 @@ static lw_status batchnorm_backward(const lw_op_context *context, const lw_op_ca
 static const char *const keys[] = {"eps", "momentum", "update_frozen", NULL};
 
 extern const lw_op lw_op_batchnorm;
-const lw_op lw_op_batchnorm = {"batchnorm", keys, 1, 1, LW_SCALAR_AND_VECTOR, lw_op_scalar_or_vector, applies,
-			       batchnorm_rule, batchnorm_forward, batchnorm_backward};
+const lw_op lw_op_batchnorm = {
+	.kind = "batchnorm",
+	.keys = keys,
+	.min_inputs = 1,
+	.max_inputs = 1,
+	.variant_count = LW_SCALAR_AND_VECTOR,
+	.variant_name = lw_op_scalar_or_vector,
+	.variant_applies = applies,
+	.rule = batchnorm_rule,
+	.forward = batchnorm_forward,
+	.backward = batchnorm_backward,
+};

@@ -45,4 +45,15 @@ static lw_status backward(const lw_op_context *context, const lw_op_call *call)
 static const char *const keys[] = {"p", NULL};
 
 extern const lw_op lw_op_dropout;
-const lw_op lw_op_dropout = {"dropout", keys, 1, 1, 1, lw_op_scalar_or_vector, lw_op_applies, rule, forward, backward};
+const lw_op lw_op_dropout = {
+	.kind = "dropout",
+	.keys = keys,
+	.min_inputs = 1,
+	.max_inputs = 1,
+	.variant_count = 1,
+	.variant_name = lw_op_scalar_or_vector,
+	.variant_applies = lw_op_applies,
+	.rule = rule,
+	.forward = forward,
+	.backward = backward,
+};

@@ -218,8 +218,18 @@ static const char *const no_keys[] = {NULL};
 
 #define POOL(name, accepted)                                                                                           \
 	extern const lw_op lw_op_##name;                                                                               \
-	const lw_op lw_op_##name = {#name, accepted, 1, 1, LW_SCALAR_AND_VECTOR, lw_op_scalar_or_vector, applies,      \
-				    name##_rule, name##_forward, name##_backward};
+	const lw_op lw_op_##name = {                                                                                   \
+		.kind = #name,                                                                                         \
+		.keys = accepted,                                                                                      \
+		.min_inputs = 1,                                                                                       \
+		.max_inputs = 1,                                                                                       \
+		.variant_count = LW_SCALAR_AND_VECTOR,                                                                 \
+		.variant_name = lw_op_scalar_or_vector,                                                                \
+		.variant_applies = applies,                                                                            \
+		.rule = name##_rule,                                                                                   \
+		.forward = name##_forward,                                                                             \
+		.backward = name##_backward,                                                                           \
+	};
 
 POOL(maxpool, maxpool_keys)
 POOL(avgpool, avgpool_keys)
