@@ -1,0 +1,69 @@
+/*
+ * tile.cl: register tiles of the kernels for CPUs, for inclusion: ROWS rows of VECTORS vectors, accumulators c<row>_<vector>.
+ * They are named variables, because a private array leaves the registers on some compilers.
+ *
+ * VECTOR   width of a vector: 1, 4, 8, 16
+ * VECTORS  vectors in a tile's row: 1 .. 4
+ * ROWS     rows of a tile: 1 .. 16
+ */
+#ifndef VECTOR
+#define VECTOR 4
+#endif
+#ifndef VECTORS
+#define VECTORS 2
+#endif
+#ifndef ROWS
+#define ROWS 4
+#endif
+#define LANES (VECTOR * VECTORS)
+
+/* F(i, 0) F(i, 1) .. for the vectors of row i */
+#if VECTORS == 1
+#define EACH_VECTOR(i, F) F(i, 0)
+#elif VECTORS == 2
+#define EACH_VECTOR(i, F) F(i, 0) F(i, 1)
+#elif VECTORS == 3
+#define EACH_VECTOR(i, F) F(i, 0) F(i, 1) F(i, 2)
+#else
+#define EACH_VECTOR(i, F) F(i, 0) F(i, 1) F(i, 2) F(i, 3)
+#endif
+
+typedef LW_FLOAT(VECTOR) vector;
+
+/* For LW_EACH(ROWS, ..): the accumulators start as `zero`, come from from[row * pitch], go to to[row * pitch]. */
+#define DECLARE_ONE(i, j) vector c##i##_##j = zero;
+#define DECLARE(i) EACH_VECTOR(i, DECLARE_ONE)
+#define CLEAR_ONE(i, j) c##i##_##j = zero;
+#define CLEAR(i) EACH_VECTOR(i, CLEAR_ONE)
+#define LOAD_ONE(i, j) c##i##_##j = LW_LOAD(VECTOR, from + i * pitch + j * VECTOR);
+#define LOAD(i) EACH_VECTOR(i, LOAD_ONE)
+#define STORE_ONE(i, j) LW_STORE(VECTOR, c##i##_##j, to + i * pitch + j * VECTOR);
+#define STORE(i) EACH_VECTOR(i, STORE_ONE)
+/* a row's accumulators += value<row> times the vectors b0, b1 .. */
+#define STEP_ONE(i, j) c##i##_##j = fma(value##i, b##j, c##i##_##j);
+/* a row's accumulators + the vectors b0, b1 .. */
+#define BIAS_ONE(i, j) c##i##_##j = c##i##_##j + b##j;
+#define BIAS(i) EACH_VECTOR(i, BIAS_ONE)
+/* what ends a chain: + LW_ZERO */
+#define END_ONE(i, j) c##i##_##j = c##i##_##j + zero;
+#define END(i) EACH_VECTOR(i, END_ONE)
+/* relu that lets NaN pass */
+#define RELU_ONE(i, j) c##i##_##j = select(c##i##_##j, (vector)(0.0f), c##i##_##j <= (vector)(0.0f));
+#define RELU(i) EACH_VECTOR(i, RELU_ONE)
+/* zero where mask[row * pitch], a relu's output, is not above 0 */
+#define MASK_ONE(i, j)                                                                                                 \
+	c##i##_##j = select(c##i##_##j, (vector)(0.0f),                                                                \
+			    LW_LOAD(VECTOR, mask + i * pitch + j * VECTOR) <= (vector)(0.0f));
+#define MASK(i) EACH_VECTOR(i, MASK_ONE)
+
+/* Declares b0, b1 .. from p. */
+#define LOAD_VECTOR(p, j) const vector b##j = LW_LOAD(VECTOR, (p) + j * VECTOR);
+#if VECTORS == 1
+#define LOAD_VECTORS(p) LOAD_VECTOR(p, 0)
+#elif VECTORS == 2
+#define LOAD_VECTORS(p) LOAD_VECTOR(p, 0) LOAD_VECTOR(p, 1)
+#elif VECTORS == 3
+#define LOAD_VECTORS(p) LOAD_VECTOR(p, 0) LOAD_VECTOR(p, 1) LOAD_VECTOR(p, 2)
+#else
+#define LOAD_VECTORS(p) LOAD_VECTOR(p, 0) LOAD_VECTOR(p, 1) LOAD_VECTOR(p, 2) LOAD_VECTOR(p, 3)
+#endif
