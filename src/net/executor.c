@@ -93,8 +93,8 @@ static lw_status find_last_writes(lw_executor *e)
 lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue *queue, const lw_layout *layout, lw_buf *params,
 			     lw_buf *gradients, lw_buf *loss, lw_buf *correct, const lw_executor_options *options)
 {
-	lw_tape_options train = {options->batch, true, options->pass_count, options->pass_of_param, NULL};
-	lw_tape_options evaluate = {options->batch, false, 0, options->pass_of_param, NULL};
+	lw_tape_options train = {options->batch, true, options->pass_count, options->pass_of_param, options->separate, NULL};
+	lw_tape_options evaluate = {options->batch, false, 0, options->pass_of_param, options->separate, NULL};
 	lw_status status;
 	lw_executor *e;
 
@@ -153,22 +153,18 @@ static lw_buf *value_buf(const lw_tape *tape, int value) { return value < 0 ? NU
 static void fill_call(const lw_executor *e, const lw_tape *tape, const lw_instruction *instruction, uint32_t step, lw_op_call *call)
 {
 	const lw_node *node = &e->net->nodes[instruction->node];
+	const lw_unit *unit = &instruction->unit;
 
-	*call = (lw_op_call){.options = &node->options,
-			     .input_count = node->input_count,
-			     .output_shape = lw_net_shape(e->net, instruction->node, e->options.batch),
-			     .output = value_buf(tape, tape->output[instruction->node]),
-			     .saved = value_buf(tape, tape->saved[instruction->node]),
-			     .workspace = value_buf(tape, instruction->workspace),
-			     .training = instruction->training,
-			     .seed = e->options.seed,
-			     .step = step,
-			     .layer = node->stream};
-	for (int k = 0; k < node->input_count; k++) {
-		int input = node->inputs[k];
-		call->input_shape[k] = lw_net_shape(e->net, input, e->options.batch);
-		call->input[k] = input == LW_NODE_INPUT ? e->images : value_buf(tape, tape->output[input]);
-	}
+	lw_describe_call(e->net, instruction, e->options.batch, call);
+	call->output = value_buf(tape, tape->output[unit->output]);
+	call->saved = value_buf(tape, tape->saved[unit->node]);
+	call->workspace = value_buf(tape, instruction->workspace);
+	call->seed = e->options.seed;
+	call->step = step;
+	for (int k = 0; k < node->input_count; k++)
+		call->input[k] = node->inputs[k] == LW_NODE_INPUT ? e->images : value_buf(tape, tape->output[node->inputs[k]]);
+	if (unit->residual != LW_NO_NODE)
+		call->input[node->input_count] = value_buf(tape, tape->output[unit->residual]);
 	for (int slot = 0; slot < node->rule.param_count; slot++)
 		call->param[slot] = e->params[node->params[slot]];
 }
@@ -180,7 +176,7 @@ static lw_status run_backward(lw_executor *e, const lw_instruction *instruction,
 
 	fill_call(e, &e->train, instruction, step, &call);
 	call.output_gradient = value_buf(&e->train, instruction->output_gradient);
-	for (int k = 0; k < node->input_count; k++)
+	for (int k = 0; k < call.input_count; k++)
 		call.input_gradient[k] = value_buf(&e->train, instruction->input_gradients[k]);
 	for (int slot = 0; slot < node->rule.param_count; slot++)
 		if (instruction->param_gradients[slot])
@@ -190,6 +186,17 @@ static lw_status run_backward(lw_executor *e, const lw_instruction *instruction,
 		if (e->last_write[node->params[slot]] == index)
 			e->options.gradient_ready(e->options.user, node->params[slot]);
 	return LW_OK;
+}
+
+/* A relu's backward, in place: none of those that wrote the gradient could do it. */
+static lw_status run_mask(lw_executor *e, const lw_instruction *instruction)
+{
+	static const lw_layer_options options;
+	lw_op_call call = {.options = &options, .output_shape = lw_net_shape(e->net, instruction->node, e->options.batch)};
+
+	call.output = value_buf(&e->train, instruction->from);
+	call.output_gradient = call.input_gradient[0] = value_buf(&e->train, instruction->to);
+	return lw_op_find("relu")->backward(&e->context, &call);
 }
 
 static lw_status run_loss(lw_executor *e, const lw_instruction *instruction)
@@ -220,6 +227,9 @@ static lw_status run(lw_executor *e, const lw_tape *tape, uint32_t step)
 			break;
 		case LW_BACKWARD:
 			status = run_backward(e, instruction, (int)k, step);
+			break;
+		case LW_MASK:
+			status = run_mask(e, instruction);
 			break;
 		case LW_ACCUMULATE:
 			status = lw_accumulate(&e->context, tape->values[instruction->from].bytes / sizeof(float),

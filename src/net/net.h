@@ -58,6 +58,24 @@ typedef struct lw_layout {
 lw_status lw_layout_create(lw_layout *layout, const lw_net *net, const int *order, size_t trained);
 void lw_layout_clear(lw_layout *layout);
 
+/*
+ * What one instruction computes: a layer, and those that were fused into it. One per node, by the node whose output it
+ * writes; nodes inside another's unit are `absorbed`.
+ */
+enum { LW_NO_NODE = -2 };
+typedef struct lw_unit {
+	int node;     /* the layer whose operator runs */
+	int output;   /* the node whose output it writes: the last of the unit */
+	int residual; /* the node that is added, or LW_NO_NODE */
+	bool absorbed;
+	bool relu;          /* it ends with one */
+	bool mask_input;    /* its backward masks the gradient of input 0: see lw_op_call */
+	bool mask_gradient; /* the gradient of its output must be masked first: not all that write it can */
+} lw_unit;
+
+/* separate: every layer alone. The caller frees the units. */
+lw_status lw_fuse(lw_unit **units, const lw_net *net, bool separate);
+
 /* A value of the tape: needs memory from its first to its last instruction. */
 typedef struct lw_value {
 	size_t bytes;
@@ -69,19 +87,20 @@ typedef struct lw_value {
 /* Offsets for values so that those alive at once do not overlap (greedy by size); returns the arena's bytes. */
 size_t lw_memory_plan(lw_value *values, size_t count, size_t alignment);
 
-typedef enum lw_instruction_kind { LW_FORWARD, LW_LOSS, LW_BACKWARD, LW_ACCUMULATE } lw_instruction_kind;
+typedef enum lw_instruction_kind { LW_FORWARD, LW_LOSS, LW_BACKWARD, LW_ACCUMULATE, LW_MASK } lw_instruction_kind;
 
 /* One entry of a tape; values are indices, -1 for none. */
 typedef struct lw_instruction {
 	lw_instruction_kind kind;
-	int node;
+	lw_unit unit; /* of forward and backward */
+	int node;     /* the unit's; of the others the node whose output is concerned */
 	int pass;             /* of backward: which backward pass, 0 unless gradients are computed per group */
 	bool training;        /* batchnorm, dropout: this layer is not frozen */
-	int input_gradients[LW_OP_MAX_INPUTS];
+	int input_gradients[LW_OP_MAX_INPUTS]; /* a residual's after the layer's own */
 	bool param_gradients[LW_OP_MAX_PARAMS];
 	int output_gradient;
 	int workspace;
-	int from, to;         /* of accumulate */
+	int from, to;         /* of accumulate; of mask: the relu's output, the gradient */
 } lw_instruction;
 
 typedef struct lw_tape {
@@ -103,8 +122,12 @@ typedef struct lw_tape_options {
 	bool training;
 	int pass_count;
 	const int *pass_of_param;
+	bool separate; /* nothing is fused */
 	const lw_op_context *context; /* of the runs: workspaces depend on the choices made there; NULL: the rules' alone */
 } lw_tape_options;
+
+/* The instruction's call but for its buffers and counters. */
+void lw_describe_call(const lw_net *net, const lw_instruction *instruction, int batch, lw_op_call *call);
 
 lw_status lw_tape_create(lw_tape *tape, const lw_net *net, const lw_tape_options *options);
 void lw_tape_clear(lw_tape *tape);
@@ -118,6 +141,7 @@ typedef struct lw_executor_options {
 	const int *pass_of_param;
 	lw_precision precision;
 	bool reproducible;
+	bool separate;           /* layers are not fused: for comparisons */
 	const lw_tuning *tuning; /* may be NULL; must outlive the executor */
 	double label_smoothing;
 	uint32_t seed;

@@ -13,6 +13,7 @@ typedef struct builder {
 	lw_tape *tape;
 	const lw_net *net;
 	const lw_tape_options *options;
+	lw_unit *units;
 	bool *wanted;   /* in this pass: the gradient of the node's output is needed */
 	int *gradient;  /* value of it, -1: nothing written yet */
 } builder;
@@ -59,15 +60,31 @@ static lw_status batch_rule(const builder *b, const lw_node *node, lw_op_rule *r
 	return node->op->rule(&node->options, shapes, node->input_count, rule);
 }
 
-/* Scratch of a pass where it depends on how the layer is computed. */
-static size_t chosen_workspace(const builder *b, const lw_node *node, bool training, lw_pass pass)
+void lw_describe_call(const lw_net *net, const lw_instruction *instruction, int batch, lw_op_call *call)
 {
-	lw_op_call call = {.options = &node->options, .input_count = node->input_count, .training = training};
+	const lw_node *node = &net->nodes[instruction->node];
+	const lw_unit *unit = &instruction->unit;
 
-	for (int i = 0; i < node->input_count; i++)
-		call.input_shape[i] = lw_net_shape(b->net, node->inputs[i], b->options->batch);
-	call.output_shape = lw_net_shape(b->net, (int)(node - b->net->nodes), b->options->batch);
-	return node->op->workspace(b->options->context, &call, pass);
+	*call = (lw_op_call){.options = &node->options,
+			     .input_count = node->input_count,
+			     .output_shape = lw_net_shape(net, instruction->node, batch),
+			     .training = instruction->training,
+			     .relu = unit->relu,
+			     .mask_input = unit->mask_input,
+			     .layer = node->stream};
+	for (int k = 0; k < node->input_count; k++)
+		call->input_shape[k] = lw_net_shape(net, node->inputs[k], batch);
+	if (unit->residual != LW_NO_NODE)
+		call->input_shape[call->input_count++] = call->output_shape;
+}
+
+/* Scratch of a pass where it depends on how the layer is computed. */
+static size_t chosen_workspace(const builder *b, const lw_instruction *instruction, lw_pass pass)
+{
+	lw_op_call call;
+
+	lw_describe_call(b->net, instruction, b->options->batch, &call);
+	return b->net->nodes[instruction->node].op->workspace(b->options->context, &call, pass);
 }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -84,9 +101,9 @@ static size_t backward_workspace(const builder *b, const lw_node *node, const lw
 	for (int slot = 0; slot < node->rule.param_count; slot++)
 		weight |= instruction->param_gradients[slot];
 	if (data)
-		bytes = chosen_workspace(b, node, instruction->training, LW_PASS_DATA);
+		bytes = chosen_workspace(b, instruction, LW_PASS_DATA);
 	if (weight)
-		bytes = larger(bytes, chosen_workspace(b, node, instruction->training, LW_PASS_WEIGHT));
+		bytes = larger(bytes, chosen_workspace(b, instruction, LW_PASS_WEIGHT));
 	return bytes;
 }
 
@@ -94,7 +111,7 @@ static size_t forward_workspace(const builder *b, const lw_node *node, const lw_
 {
 	if (!node->op->workspace || !b->options->context)
 		return rule->forward_workspace;
-	return chosen_workspace(b, node, instruction->training, LW_PASS_FORWARD);
+	return chosen_workspace(b, instruction, LW_PASS_FORWARD);
 }
 
 static bool trains(const builder *b, int param) { return b->options->pass_of_param[param] >= 0; }
@@ -116,28 +133,36 @@ static bool node_frozen(const builder *b, const lw_node *node)
 	return any_trainable;
 }
 
-static lw_status forward_pass(builder *b)
+static lw_status forward_unit(builder *b, const lw_unit *unit)
 {
 	lw_tape *tape = b->tape;
+	const lw_node *node = &b->net->nodes[unit->node];
+	lw_instruction instruction = {.kind = LW_FORWARD, .unit = *unit, .node = unit->node, .output_gradient = -1};
+	lw_op_rule rule;
 
-	for (size_t i = 0; i < b->net->node_count; i++) {
-		const lw_node *node = &b->net->nodes[i];
-		lw_instruction instruction = {.kind = LW_FORWARD, .node = (int)i, .output_gradient = -1};
-		lw_op_rule rule;
+	LW_TRY(batch_rule(b, node, &rule));
+	instruction.training = b->options->training && !node_frozen(b, node);
+	LW_TRY(new_value(tape, output_bytes(b, unit->output), &tape->output[unit->output]));
+	LW_TRY(new_value(tape, rule.saved, &tape->saved[unit->node]));
+	LW_TRY(new_value(tape, forward_workspace(b, node, &instruction, &rule), &instruction.workspace));
+	for (int k = 0; k < node->input_count; k++)
+		if (node->inputs[k] != LW_NODE_INPUT)
+			touch(tape, tape->output[node->inputs[k]]);
+	if (unit->residual != LW_NO_NODE)
+		touch(tape, tape->output[unit->residual]);
+	touch(tape, tape->output[unit->output]);
+	touch(tape, tape->saved[unit->node]);
+	touch(tape, instruction.workspace);
+	return emit(tape, &instruction);
+}
 
-		LW_TRY(batch_rule(b, node, &rule));
-		instruction.training = b->options->training && !node_frozen(b, node);
-		LW_TRY(new_value(tape, output_bytes(b, (int)i), &tape->output[i]));
-		LW_TRY(new_value(tape, rule.saved, &tape->saved[i]));
-		LW_TRY(new_value(tape, forward_workspace(b, node, &instruction, &rule), &instruction.workspace));
-		for (int k = 0; k < node->input_count; k++)
-			if (node->inputs[k] != LW_NODE_INPUT)
-				touch(tape, tape->output[node->inputs[k]]);
-		touch(tape, tape->output[i]);
-		touch(tape, tape->saved[i]);
-		touch(tape, instruction.workspace);
-		LW_TRY(emit(tape, &instruction));
-	}
+static lw_status forward_pass(builder *b)
+{
+	for (size_t i = 0; i < b->net->node_count; i++)
+		b->tape->output[i] = b->tape->saved[i] = -1;
+	for (size_t i = 0; i < b->net->node_count; i++)
+		if (!b->units[i].absorbed)
+			LW_TRY(forward_unit(b, &b->units[i]));
 	return LW_OK;
 }
 
@@ -173,53 +198,76 @@ static lw_status input_gradient(builder *b, int input, lw_instruction *instructi
 	return LW_OK;
 }
 
-static lw_status accumulate(builder *b, int node, int pass, int from, int to)
+static lw_status emit_pair(builder *b, lw_instruction_kind kind, int node, int pass, int from, int to)
 {
-	lw_instruction instruction = {.kind = LW_ACCUMULATE, .node = node, .pass = pass, .workspace = -1, .from = from, .to = to};
+	lw_instruction instruction = {.kind = kind, .node = node, .pass = pass, .output_gradient = -1, .workspace = -1, .from = from, .to = to};
 
 	touch(b->tape, from);
 	touch(b->tape, to);
 	return emit(b->tape, &instruction);
 }
 
-static lw_status backward_node(builder *b, int index, int pass)
+/* FLOPs of a unit's backward pass; layers without parameters have no second part. */
+static void count_flops(builder *b, const lw_unit *unit, bool inputs, bool params)
 {
+	for (int i = unit->node; i <= unit->output; i++)
+		if (i == unit->node || (b->units[i].absorbed && b->units[i].node == unit->node) || i == unit->output)
+			b->tape->backward_flops += b->net->nodes[i].rule.flops * b->options->batch *
+						   (inputs + (params && i == unit->node));
+}
+
+/* What backward reads of the forward's values. */
+static void touch_values(builder *b, const lw_instruction *instruction, const lw_op_rule *rule)
+{
+	const lw_unit *unit = &instruction->unit;
+	const lw_node *node = &b->net->nodes[unit->node];
 	lw_tape *tape = b->tape;
-	const lw_node *node = &b->net->nodes[index];
-	lw_instruction instruction = {.kind = LW_BACKWARD, .node = index, .pass = pass, .output_gradient = b->gradient[index]};
-	int added[LW_OP_MAX_INPUTS][2], inputs = 0, params = 0;
+
+	touch(tape, instruction->workspace);
+	touch(tape, instruction->output_gradient);
+	touch(tape, tape->saved[unit->node]);
+	if (rule->backward_output || unit->residual != LW_NO_NODE)
+		touch(tape, tape->output[unit->output]);
+	for (int k = 0; k < node->input_count; k++)
+		if (node->inputs[k] != LW_NODE_INPUT && (rule->backward_input || (k == 0 && unit->mask_input)))
+			touch(tape, tape->output[node->inputs[k]]);
+}
+
+static lw_status backward_unit(builder *b, const lw_unit *unit, int pass)
+{
+	const lw_node *node = &b->net->nodes[unit->node];
+	lw_instruction instruction = {.kind = LW_BACKWARD, .unit = *unit, .node = unit->node, .pass = pass,
+				      .output_gradient = b->gradient[unit->output]};
+	const int count = node->input_count + (unit->residual != LW_NO_NODE);
+	int inputs[LW_OP_MAX_INPUTS + 1], added[LW_OP_MAX_INPUTS + 1][2];
+	bool any_input = false, any_param = false;
 	lw_op_rule rule;
 
 	LW_TRY(batch_rule(b, node, &rule));
+	if (unit->mask_gradient)
+		LW_TRY(emit_pair(b, LW_MASK, unit->output, pass, b->tape->output[unit->output], instruction.output_gradient));
 	instruction.training = b->options->training && !node_frozen(b, node);
-	for (int k = 0; k < node->input_count; k++) {
-		int input = node->inputs[k];
+	for (int k = 0; k < count; k++) {
+		inputs[k] = k < node->input_count ? node->inputs[k] : unit->residual;
 		instruction.input_gradients[k] = -1;
 		added[k][0] = -1;
-		if (input == LW_NODE_INPUT || !b->wanted[input])
+		if (inputs[k] == LW_NODE_INPUT || !b->wanted[inputs[k]])
 			continue;
-		LW_TRY(input_gradient(b, input, &instruction, k, added[k]));
-		inputs++;
+		LW_TRY(input_gradient(b, inputs[k], &instruction, k, added[k]));
+		any_input = true;
 	}
 	for (int slot = 0; slot < node->rule.param_count; slot++) {
 		instruction.param_gradients[slot] = b->options->pass_of_param[node->params[slot]] == pass;
-		params += instruction.param_gradients[slot];
+		any_param |= instruction.param_gradients[slot];
 	}
-	LW_TRY(new_value(tape, backward_workspace(b, node, &instruction, &rule), &instruction.workspace));
-	touch(tape, instruction.workspace);
-	touch(tape, instruction.output_gradient);
-	touch(tape, tape->saved[index]);
-	if (rule.backward_output)
-		touch(tape, tape->output[index]);
-	for (int k = 0; rule.backward_input && k < node->input_count; k++)
-		if (node->inputs[k] != LW_NODE_INPUT)
-			touch(tape, tape->output[node->inputs[k]]);
-	LW_TRY(emit(tape, &instruction));
-	for (int k = 0; k < node->input_count; k++)
+	LW_TRY(new_value(b->tape, backward_workspace(b, node, &instruction, &rule), &instruction.workspace));
+	touch_values(b, &instruction, &rule);
+	LW_TRY(emit(b->tape, &instruction));
+	for (int k = 0; k < count; k++)
 		if (added[k][0] >= 0)
-			LW_TRY(accumulate(b, node->inputs[k], pass, added[k][0], added[k][1]));
-	tape->backward_flops += rule.flops * ((inputs > 0) + (params > 0));
-	tape->lowest_node = tape->lowest_node < 0 ? index : lw_min_int(tape->lowest_node, index);
+			LW_TRY(emit_pair(b, LW_ACCUMULATE, inputs[k], pass, added[k][0], added[k][1]));
+	count_flops(b, unit, any_input, any_param);
+	b->tape->lowest_node = b->tape->lowest_node < 0 ? unit->node : lw_min_int(b->tape->lowest_node, unit->node);
 	return LW_OK;
 }
 
@@ -246,8 +294,8 @@ static lw_status backward_pass(builder *b, int pass)
 	mark_wanted(b, pass);
 	b->gradient[last] = b->tape->loss_gradient;
 	for (int i = last; i >= 0; i--)
-		if (b->wanted[i] && b->gradient[i] >= 0)
-			LW_TRY(backward_node(b, i, pass));
+		if (!b->units[i].absorbed && b->wanted[i] && b->gradient[i] >= 0)
+			LW_TRY(backward_unit(b, &b->units[i], pass));
 	return LW_OK;
 }
 
@@ -268,7 +316,7 @@ static double full_backward_flops(const builder *b)
 
 lw_status lw_tape_create(lw_tape *tape, const lw_net *net, const lw_tape_options *options)
 {
-	builder b = {tape, net, options, NULL, NULL};
+	builder b = {.tape = tape, .net = net, .options = options};
 	lw_status status = LW_OK;
 
 	*tape = (lw_tape){.loss_gradient = -1, .lowest_node = -1};
@@ -276,6 +324,7 @@ lw_status lw_tape_create(lw_tape *tape, const lw_net *net, const lw_tape_options
 	LW_GO(lw_alloc(&tape->saved, net->node_count, sizeof(int)));
 	LW_GO(lw_alloc(&b.wanted, net->node_count, sizeof(bool)));
 	LW_GO(lw_alloc(&b.gradient, net->node_count, sizeof(int)));
+	LW_GO(lw_fuse(&b.units, net, options->separate));
 	LW_GO(forward_pass(&b));
 	if (options->training)
 		LW_GO(loss(&b));
@@ -289,6 +338,7 @@ lw_status lw_tape_create(lw_tape *tape, const lw_net *net, const lw_tape_options
 		tape->unplanned_bytes += tape->values[i].bytes;
 	tape->arena_bytes = lw_memory_plan(tape->values, tape->value_count, LW_ARENA_ALIGNMENT * sizeof(float));
 out:
+	free(b.units);
 	free(b.wanted);
 	free(b.gradient);
 	if (status != LW_OK)
