@@ -1,8 +1,8 @@
 /*
- * activation.cl: relu, leaky_relu, sigmoid, tanh. Backward reads the output alone.
+ * activation.cl: relu, leaky_relu, relu6, sigmoid, tanh. Backward reads the output alone.
  *
- * KIND    0 relu, 1 leaky_relu, 2 sigmoid, 3 tanh
- * VECTOR  width of the kernels that take a run of elements (relu and leaky_relu): 1, 4, 8, 16
+ * KIND    0 relu, 1 leaky_relu, 2 relu6, 3 sigmoid, 4 tanh
+ * VECTOR  width of the kernels that take a run of elements (the relus): 1, 4, 8, 16
  */
 #ifndef KIND
 #define KIND 0
@@ -19,6 +19,9 @@
 #define FORWARD(T, x) ((x) > 0.0f ? (x) : (x) * slope)
 #define BACKWARD(T, y, dy) ((y) > 0.0f ? (dy) : (dy) * slope)
 #elif KIND == 2
+#define FORWARD(T, x) ((x) <= 0.0f ? (T)(0.0f) : ((x) >= 6.0f ? (T)(6.0f) : (x)))
+#define BACKWARD(T, y, dy) ((y) <= 0.0f ? (T)(0.0f) : ((y) >= 6.0f ? (T)(0.0f) : (dy)))
+#elif KIND == 3
 #define FORWARD(T, x) lw_sigmoid(x)
 #define BACKWARD(T, y, dy) ((dy) * ((y) * (1.0f - (y))))
 #else
@@ -46,7 +49,7 @@ __kernel void activation_backward(__global const float *output, __global const f
 	}
 }
 
-#if KIND < 2
+#if KIND < 3
 typedef LW_FLOAT(VECTOR) vector;
 
 /* An item per `run` elements. */

@@ -68,7 +68,7 @@ typedef struct lw_layer_info {
 LW_API lw_status lw_net_create(lw_net **net, int channels, int height, int width);
 LW_API void lw_net_destroy(lw_net **net);
 
-/* Adds a layer: conv, linear, relu, leaky_relu, sigmoid, tanh, maxpool, avgpool, globalavgpool, batchnorm, dropout,
+/* Adds a layer: conv, linear, relu, leaky_relu, relu6, sigmoid, tanh, maxpool, avgpool, globalavgpool, batchnorm, dropout,
  * add, concat, flatten. options NULL: defaults. linear flattens what it gets, in C, H, W order. LW_E_ARGUMENT names the
  * layer, the option and what was expected; the net is then as before. */
 LW_API lw_status lw_net_add(lw_net *net, const char *kind, const lw_layer_options *options);

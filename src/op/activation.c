@@ -1,14 +1,14 @@
-/* relu, leaky_relu, sigmoid, tanh: elementwise; backward reads the output. */
+/* relu, leaky_relu, relu6, sigmoid, tanh: elementwise; backward reads the output. */
 #include "op/support.h"
 
 #include <math.h>
 
-typedef enum activation { RELU, LEAKY_RELU, SIGMOID, TANH } activation;
+typedef enum activation { RELU, LEAKY_RELU, RELU6, SIGMOID, TANH } activation;
 
 static lw_status activate(const lw_op_context *context, activation kind, bool backward, size_t count, float slope,
 			  lw_buf *const *buffers, int buffer_count)
 {
-	const bool runs = kind <= LEAKY_RELU && lw_op_form(context) == LW_VECTOR;
+	const bool runs = kind <= RELU6 && lw_op_form(context) == LW_VECTOR;
 	lw_variant variant = {.source = "activation"};
 	lw_launch launch;
 
@@ -68,6 +68,12 @@ static lw_status relu_rule(const lw_layer_options *options, const lw_shape *inpu
 	return rule("relu", inputs, input_count, result, 1);
 }
 
+static lw_status relu6_rule(const lw_layer_options *options, const lw_shape *inputs, int input_count, lw_op_rule *result)
+{
+	(void)options;
+	return rule("relu6", inputs, input_count, result, 2);
+}
+
 static lw_status leaky_relu_rule(const lw_layer_options *options, const lw_shape *inputs, int input_count, lw_op_rule *result)
 {
 	/* a negative slope would hide the input's sign from backward, which reads the output */
@@ -114,5 +120,6 @@ static lw_status tanh_rule(const lw_layer_options *options, const lw_shape *inpu
 
 ACTIVATION(relu, RELU, no_keys, LW_SCALAR_AND_VECTOR)
 ACTIVATION(leaky_relu, LEAKY_RELU, leaky_keys, LW_SCALAR_AND_VECTOR)
+ACTIVATION(relu6, RELU6, no_keys, LW_SCALAR_AND_VECTOR)
 ACTIVATION(sigmoid, SIGMOID, no_keys, 1)
 ACTIVATION(tanh, TANH, no_keys, 1)

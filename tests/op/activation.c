@@ -1,4 +1,4 @@
-/* relu, leaky_relu, sigmoid, tanh. */
+/* relu, leaky_relu, relu6, sigmoid, tanh. */
 #include "op/runner.h"
 #include "op/reference_math.h"
 
@@ -28,6 +28,10 @@ static float relu_gradient(float y, float dy, float slope) { return (void)slope,
 static double leaky_relu_double(double x, double slope) { return x > 0 ? x : x * (double)(float)slope; }
 static float leaky_relu_bits(float x, float slope) { return x > 0.0f ? x : x * slope; }
 static float leaky_relu_gradient(float y, float dy, float slope) { return y > 0.0f ? dy : dy * slope; }
+
+static double relu6_double(double x, double slope) { return (void)slope, isnan(x) ? x : fmin(fmax(x, 0.0), 6.0); }
+static float relu6_bits(float x, float slope) { return (void)slope, x <= 0.0f ? 0.0f : x >= 6.0f ? 6.0f : x; }
+static float relu6_gradient(float y, float dy, float slope) { return (void)slope, y <= 0.0f || y >= 6.0f ? 0.0f : dy; }
 
 static double sigmoid_double(double x, double slope) { return (void)slope, 1.0 / (1.0 + exp(-x)); }
 static float sigmoid_bits(float x, float slope) { return (void)slope, lw_ref_sigmoid(x); }
@@ -68,5 +72,6 @@ static float tanh_gradient(float y, float dy, float slope) { return (void)slope,
 
 ACTIVATION(relu, cases)
 ACTIVATION(leaky_relu, leaky_cases)
+ACTIVATION(relu6, cases)
 ACTIVATION(sigmoid, cases)
 ACTIVATION(tanh, cases)
