@@ -23,7 +23,7 @@ typedef struct bench_request {
 	int shape_count;
 	unsigned passes; /* bit p: pass p of bench_conv.c */
 	int params;
-	const char *rule;
+	const char *rule, *op;
 	int groups[BENCH_MAX_LIST];
 	int group_count;
 	const char *recipe, *arch;
@@ -82,6 +82,7 @@ lw_status bench_peak_rows(bench *b, bool all);
 lw_status bench_conv_rows(bench *b);
 lw_status bench_gemm_rows(bench *b);
 lw_status bench_update_rows(bench *b);
+lw_status bench_op_rows(bench *b);
 lw_status bench_step_rows(bench *b);
 
 /* Measures all rows in turn and prints the table. */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum { OPTION_REPEAT = 256, OPTION_TUNE, OPTION_PRECISION, OPTION_REPRODUCIBLE, OPTION_FORMAT, OPTION_SHAPE, OPTION_PASS,
-       OPTION_PARAMS, OPTION_RULE, OPTION_GROUPS, OPTION_RECIPE, OPTION_ARCH, OPTION_BATCH, OPTION_FREEZE, OPTION_GRADIENTS };
+       OPTION_PARAMS, OPTION_RULE, OPTION_OP, OPTION_GROUPS, OPTION_RECIPE, OPTION_ARCH, OPTION_BATCH, OPTION_FREEZE, OPTION_GRADIENTS };
 
 /* The benchmarks; options names those that it takes beside the common ones. */
 static const struct benchmark {
@@ -21,6 +21,7 @@ static const struct benchmark {
 	{"conv", bench_conv_rows, "shape pass", 10, 9},
 	{"gemm", bench_gemm_rows, "shape", 3, 3},
 	{"update", bench_update_rows, "params rule groups", 0, 0},
+	{"op", bench_op_rows, "op", 0, 0},
 	{"step", bench_step_rows, "recipe arch batch groups freeze gradients", 0, 0},
 };
 
@@ -47,6 +48,8 @@ static const struct argp_option options[] = {
 	{"params", OPTION_PARAMS, "N", 0, "Parameters (11000000)", 3},
 	{"rule", OPTION_RULE, "RULE", 0, "Update rule (sgd with momentum, and adamw)", 3},
 	{"groups", OPTION_GROUPS, "LIST", 0, "update, step: numbers of groups, a row each, e.g. 1,2,8,32 (update: these; step: 1)", 3},
+	{NULL, 0, NULL, 0, "op:", 3},
+	{"op", OPTION_OP, "KIND", 0, "Only this operator (all that memory bounds)", 3},
 	{NULL, 0, NULL, 0, "step:", 4},
 	{"recipe", OPTION_RECIPE, "FILE", 0, "The recipe's network, rules and groups; its data is not needed", 4},
 	{"arch", OPTION_ARCH, "NAME", 0, "A ready-made network: lenet, cifar6, resnet20 (cifar6)", 4},
@@ -141,7 +144,7 @@ static void read_shapes(arguments *a, struct argp_state *state)
 static void check_options(const arguments *a, struct argp_state *state)
 {
 	if (!a->benchmark)
-		argp_error(state, "what to measure was expected: peak, conv, gemm, update or step");
+		argp_error(state, "what to measure was expected: peak, conv, gemm, update, op or step");
 	for (int i = 0; i < a->given_count; i++)
 		if (!strstr(a->benchmark->options, a->given[i]))
 			argp_error(state, "%s takes no --%s", a->benchmark->name, a->given[i]);
@@ -157,7 +160,7 @@ static void choose_benchmark(arguments *a, const char *name, struct argp_state *
 		if (strcmp(name, benchmarks[i].name) == 0)
 			a->benchmark = &benchmarks[i];
 	if (!a->benchmark)
-		argp_error(state, "there is no benchmark `%s`; there are peak, conv, gemm, update and step", name);
+		argp_error(state, "there is no benchmark `%s`; there are peak, conv, gemm, update, op and step", name);
 	a->request.bench = a->benchmark->name;
 }
 
@@ -234,6 +237,9 @@ static error_t parse_special(int key, char *argument, struct argp_state *state)
 	case OPTION_PARAMS:
 		r->params = read_number("params", argument, 1 << 30, state);
 		return 0;
+	case OPTION_OP:
+		r->op = argument;
+		return 0;
 	case OPTION_RULE:
 		r->rule = argument;
 		return 0;
@@ -286,7 +292,7 @@ static const struct argp_child children[] = {{&tool_device_argp, 0, NULL, 0}, {0
 static const struct argp parser = {
 	.options = options,
 	.parser = parse,
-	.args_doc = "peak|conv|gemm|update|step",
+	.args_doc = "peak|conv|gemm|update|op|step",
 	.doc = "Measures what a device does, each row beside the device's peak (fused multiply-adds, or copying memory) measured in the "
 	       "same rounds. Rows are measured in turn; the table has medians and minima."
 	       "\vExamples:\n"
