@@ -11,6 +11,10 @@
 #ifndef VECTOR
 #define VECTOR 1
 #endif
+/* 1: what is stored goes around the caches */
+#ifndef STREAM
+#define STREAM 0
+#endif
 #define PART 256
 typedef LW_FLOAT(VECTOR) vector;
 
@@ -30,40 +34,35 @@ static inline int part_length(int part, int pixels)
 	return min(pixels - part % parts_per_image * PART, PART);
 }
 
-/* Mean and sum of squared deviations of `length` pixels. */
-static inline vector mean_of(__global const float *x, int length, int channels, vector *squares)
-{
-	vector sum = (vector)(0.0f), m2 = (vector)(0.0f);
-	for (int i = 0; i < length; i++)
-		sum += LW_LOAD(VECTOR, x + (size_t)i * channels);
-	const vector mean = LW_DIV(VECTOR, sum, (vector)((float)length));
-	for (int i = 0; i < length; i++) {
-		const vector deviation = LW_LOAD(VECTOR, x + (size_t)i * channels) - mean;
-		m2 = fma(deviation, deviation, m2);
-	}
-	*squares = m2;
-	return mean;
-}
-
 static inline vector normalize(vector x, vector mean, vector inverse_deviation, vector weight, vector bias)
 {
 	const vector xhat = (x - mean) * inverse_deviation;
 	return fma(xhat, weight, bias);
 }
 
-/* Sum of the gradients and of gradient * xhat. */
-static inline vector sums_of(__global const float *x, __global const float *gradient, int length, int channels, vector mean,
-			     vector inverse_deviation, vector *product)
+/* The same, then the residual and relu, as add.cl and activation.cl have them. `at` is the element, c its channel. */
+static inline vector output_of(__global const float *input, __global const float *residual, size_t at, __global const float *moments,
+			       __global const float *weight, __global const float *bias, int c, int channels, int relu)
 {
-	vector sum = (vector)(0.0f), sum_product = (vector)(0.0f);
-	for (int i = 0; i < length; i++) {
-		const vector g = LW_LOAD(VECTOR, gradient + (size_t)i * channels);
-		const vector xhat = (LW_LOAD(VECTOR, x + (size_t)i * channels) - mean) * inverse_deviation;
-		sum += g;
-		sum_product = fma(g, xhat, sum_product);
-	}
-	*product = sum_product;
-	return sum;
+	vector y = normalize(LW_LOAD(VECTOR, input + at), LW_LOAD(VECTOR, moments + c), LW_LOAD(VECTOR, moments + channels + c),
+			     LW_LOAD(VECTOR, weight + c), LW_LOAD(VECTOR, bias + c));
+	if (residual)
+		y += LW_LOAD(VECTOR, residual + at);
+	if (relu)
+		y = y <= 0.0f ? (vector)(0.0f) : y;
+	return y;
+}
+
+/* The output's gradient behind relu. What relu's output was is read, or, where `output` is NULL, found again from the input. */
+static inline vector gradient_of(__global const float *gradient, __global const float *output, __global const float *input, size_t at,
+				 __global const float *moments, __global const float *weight, __global const float *bias, int c,
+				 int channels, int relu)
+{
+	const vector g = LW_LOAD(VECTOR, gradient + at);
+	if (!relu)
+		return g;
+	const vector y = output ? LW_LOAD(VECTOR, output + at) : output_of(input, 0, at, moments, weight, bias, c, channels, 0);
+	return y <= 0.0f ? (vector)(0.0f) : g;
 }
 
 /* Gradient of the input in training: scale * (g - (sum_g + xhat * sum_gxhat) / n). */
@@ -74,66 +73,123 @@ static inline vector input_gradient_of(vector x, vector g, vector mean, vector i
 	return scale * (g - fma(xhat, product_mean, gradient_mean));
 }
 
+/*
+ * By running statistics the input's gradient does not depend on the input: scale * g. Either gradient is masked by the
+ * relu whose output the input is, if mask_input.
+ */
+static inline vector masked_by(vector x, vector dx, int mask_input)
+{
+	return mask_input ? (x <= 0.0f ? (vector)(0.0f) : dx) : dx;
+}
+
+/* What kernels of gradients need to know of the layer besides: see gradient_of. */
+#define RELU_ARGUMENTS                                                                                                 \
+	__global const float *output, __global const float *moments, __global const float *weight, __global const float *bias
+#define RELU_GRADIENT(at, c) gradient_of(output_gradient, output, input, at, moments, weight, bias, c, channels, relu)
+
+/*
+ * Statistics and sums of the LW_EACH(n) vectors of channels from c on, over a part: chains over its pixels, several at
+ * once. `masked`, where it is not NULL, is given the gradient behind relu.
+ */
+#define PIXELS for (int i = 0; i < length; i++)
+#define STATISTICS(n)                                                                                                  \
+	{                                                                                                              \
+		__global const float *x = input + c;                                                                   \
+		LW_EACH(n, STATISTICS_START)                                                                           \
+		PIXELS { LW_EACH(n, STATISTICS_SUM) }                                                                  \
+		LW_EACH(n, STATISTICS_MEAN)                                                                            \
+		PIXELS { LW_EACH(n, STATISTICS_SQUARE) }                                                               \
+		LW_EACH(n, STATISTICS_STORE)                                                                           \
+	}
+#define X(k) LW_LOAD(VECTOR, x + (size_t)i * channels + (k) * VECTOR)
+#define STATISTICS_START(k) vector sum##k = (vector)(0.0f), squares##k = (vector)(0.0f);
+#define STATISTICS_SUM(k) sum##k += X(k);
+#define STATISTICS_MEAN(k) const vector mean##k = LW_DIV(VECTOR, sum##k, (vector)((float)length));
+#define STATISTICS_SQUARE(k)                                                                                           \
+	const vector deviation##k = X(k) - mean##k;                                                                    \
+	squares##k = fma(deviation##k, deviation##k, squares##k);
+#define STATISTICS_STORE(k)                                                                                            \
+	LW_STORE(VECTOR, mean##k, workspace + c + (k) * VECTOR);                                                       \
+	LW_STORE(VECTOR, squares##k, workspace + count + c + (k) * VECTOR);
+
+#define SUMS(n)                                                                                                        \
+	{                                                                                                              \
+		LW_EACH(n, SUMS_START)                                                                                 \
+		PIXELS                                                                                                 \
+		{                                                                                                      \
+			const size_t at = first + (size_t)i * channels + c;                                            \
+			LW_EACH(n, SUMS_SUM)                                                                           \
+		}                                                                                                      \
+		LW_EACH(n, SUMS_STORE)                                                                                 \
+	}
+#define SUMS_START(k)                                                                                                  \
+	vector sum##k = (vector)(0.0f), product##k = (vector)(0.0f);                                                   \
+	const vector mean##k = LW_LOAD(VECTOR, moments + c + (k) * VECTOR);                                            \
+	const vector deviation##k = LW_LOAD(VECTOR, moments + channels + c + (k) * VECTOR);
+#define SUMS_SUM(k)                                                                                                    \
+	const vector g##k = RELU_GRADIENT(at + (k) * VECTOR, c + (k) * VECTOR);                                        \
+	const vector xhat##k = (LW_LOAD(VECTOR, input + at + (k) * VECTOR) - mean##k) * deviation##k;                  \
+	sum##k += g##k;                                                                                                \
+	product##k = fma(g##k, xhat##k, product##k);                                                                   \
+	if (masked)                                                                                                    \
+		LW_STREAM(STREAM, VECTOR, g##k, masked + at + (k) * VECTOR);
+#define SUMS_STORE(k)                                                                                                  \
+	LW_STORE(VECTOR, sum##k, workspace + c + (k) * VECTOR);                                                        \
+	LW_STORE(VECTOR, product##k, workspace + count + c + (k) * VECTOR);
+
 #if VECTOR == 1
 /* An item per part and channel, or per element; count of them. */
 __kernel void batchnorm_statistics(__global const float *input, __global float *workspace, int count, int pixels, int channels)
 {
-	const int i = get_global_id(0), c = i % channels, part = i / channels;
+	const int i = get_global_id(0), c = i % channels, part = i / channels, length = part_length(part, pixels);
 	if (i >= count)
 		return;
-	float squares;
-	workspace += PARTS_AT(channels) + i;
-	workspace[0] = mean_of(input + (size_t)part_first(part, pixels) * channels + c, part_length(part, pixels), channels,
-			       &squares);
-	workspace[count] = squares;
+	input += (size_t)part_first(part, pixels) * channels;
+	workspace += PARTS_AT(channels) + (size_t)part * channels;
+	STATISTICS(1)
 }
 
 __kernel void batchnorm_normalize(__global const float *input, __global float *output, __global const float *moments,
-				  __global const float *weight, __global const float *bias, int count,
-				  int pixels, int channels)
+				  __global const float *weight, __global const float *bias, __global const float *residual, int count,
+				  int pixels, int channels, int relu)
 {
-	const int i = get_global_id(0), c = i % channels;
-	moments += c;
+	const int i = get_global_id(0);
 	if (i < count)
-		output[i] = normalize(input[i], moments[0], moments[channels], weight[c], bias[c]);
+		output[i] = output_of(input, residual, i, moments, weight, bias, i % channels, channels, relu);
 }
 
-__kernel void batchnorm_sums(__global const float *input, __global const float *output_gradient,
-			     __global const float *moments, __global float *workspace, int count, int pixels,
-			     int channels)
+__kernel void batchnorm_sums(__global const float *input, __global const float *output_gradient, RELU_ARGUMENTS,
+			     __global float *masked, __global float *workspace, int count, int pixels, int channels, int relu)
 {
-	const int i = get_global_id(0), c = i % channels, part = i / channels;
+	const int i = get_global_id(0), c = i % channels, part = i / channels, length = part_length(part, pixels);
 	if (i >= count)
 		return;
-	const size_t at = (size_t)part_first(part, pixels) * channels + c;
-	float product;
-	moments += c;
-	workspace += PARTS_AT(channels) + i;
-	workspace[0] = sums_of(input + at, output_gradient + at, part_length(part, pixels), channels, moments[0],
-			       moments[channels], &product);
-	workspace[count] = product;
+	const size_t first = (size_t)part_first(part, pixels) * channels;
+	workspace += PARTS_AT(channels) + (size_t)part * channels;
+	SUMS(1)
 }
 
-__kernel void batchnorm_input_gradient(__global const float *input, __global const float *output_gradient,
-				       __global const float *moments, __global const float *weight,
-				       __global const float *workspace, __global float *input_gradient, int count, int pixels, int channels)
+__kernel void batchnorm_input_gradient(__global const float *input, __global const float *output_gradient, RELU_ARGUMENTS,
+				       __global const float *workspace, __global float *input_gradient, int count, int pixels,
+				       int channels, int relu, int mask_input)
 {
 	const int i = get_global_id(0), c = i % channels;
 	if (i >= count)
 		return;
-	moments += c;
 	workspace += MEANS_AT(channels) + c;
-	input_gradient[i] = input_gradient_of(input[i], output_gradient[i], moments[0], moments[channels],
-					      weight[c] * moments[channels], workspace[0], workspace[channels]);
+	const float dx = input_gradient_of(input[i], RELU_GRADIENT(i, c), moments[c], moments[channels + c],
+					   weight[c] * moments[channels + c], workspace[0], workspace[channels]);
+	input_gradient[i] = masked_by(input[i], dx, mask_input);
 }
 
-/* By running statistics, which do not depend on the input. */
-__kernel void batchnorm_scale_gradient(__global const float *output_gradient, __global const float *moments,
-				       __global const float *weight, __global float *input_gradient, int count, int pixels, int channels)
+__kernel void batchnorm_scale_gradient(__global const float *input, __global const float *output_gradient, RELU_ARGUMENTS,
+				       __global float *input_gradient, int count, int pixels, int channels, int relu, int mask_input)
 {
 	const int i = get_global_id(0), c = i % channels;
-	if (i < count)
-		input_gradient[i] = weight[c] * moments[channels + c] * output_gradient[i];
+	if (i >= count)
+		return;
+	const float dx = weight[c] * moments[channels + c] * RELU_GRADIENT(i, c);
+	input_gradient[i] = mask_input ? masked_by(input[i], dx, 1) : dx;
 }
 
 /* Below: an item per channel. */
@@ -194,9 +250,22 @@ __kernel void batchnorm_join_sums(__global float *workspace, __global float *wei
 		bias_gradient[c] = sum;
 }
 #else
-/* An item per part, all channels, of which there are at least VECTOR; count is the number of parts and channels. */
+/*
+ * An item per part, all channels, of which there are at least VECTOR; count is the number of parts and channels. The last
+ * vector overlaps the one before it where channels are no multiple.
+ */
 #define FOR_CHANNELS for (int k = 0, c = 0; k < channels; k += VECTOR, c = min(k, channels - VECTOR))
 #define AT(p) LW_LOAD(VECTOR, (p) + c)
+#define IN_BLOCKS(n, F)                                                                                                \
+	{                                                                                                              \
+		int c = 0;                                                                                             \
+		for (; c <= channels - (n) * VECTOR; c += (n) * VECTOR)                                                \
+			F(n)                                                                                           \
+		for (int k = c; k < channels; k += VECTOR) {                                                           \
+			c = min(k, channels - VECTOR);                                                                 \
+			F(1)                                                                                           \
+		}                                                                                                      \
+	}
 
 __kernel void batchnorm_statistics_parts(__global const float *input, __global float *workspace, int count, int pixels,
 					 int channels)
@@ -204,72 +273,59 @@ __kernel void batchnorm_statistics_parts(__global const float *input, __global f
 	const int part = get_global_id(0), length = part_length(part, pixels);
 	input += (size_t)part_first(part, pixels) * channels;
 	workspace += PARTS_AT(channels) + (size_t)part * channels;
-	FOR_CHANNELS {
-		vector squares;
-		const vector mean = mean_of(input + c, length, channels, &squares);
-		LW_STORE(VECTOR, mean, workspace + c);
-		LW_STORE(VECTOR, squares, workspace + count + c);
-	}
+	IN_BLOCKS(4, STATISTICS)
 }
 
 __kernel void batchnorm_normalize_parts(__global const float *input, __global float *output, __global const float *moments,
-					__global const float *weight, __global const float *bias, int count,
-					int pixels, int channels)
+					__global const float *weight, __global const float *bias, __global const float *residual,
+					int count, int pixels, int channels, int relu)
 {
 	const int part = get_global_id(0), length = part_length(part, pixels);
 	size_t at = (size_t)part_first(part, pixels) * channels;
 	for (int i = 0; i < length; i++, at += channels)
 		FOR_CHANNELS {
-			const vector y = normalize(AT(input + at), AT(moments), AT(moments + channels), AT(weight), AT(bias));
-			LW_STORE(VECTOR, y, output + at + c);
+			const vector y = output_of(input, residual, at + c, moments, weight, bias, c, channels, relu);
+			LW_STREAM(STREAM, VECTOR, y, output + at + c);
 		}
 }
 
-__kernel void batchnorm_sums_parts(__global const float *input, __global const float *output_gradient,
-				   __global const float *moments, __global float *workspace, int count,
-				   int pixels, int channels)
+__kernel void batchnorm_sums_parts(__global const float *input, __global const float *output_gradient, RELU_ARGUMENTS,
+				   __global float *masked, __global float *workspace, int count, int pixels, int channels, int relu)
 {
 	const int part = get_global_id(0), length = part_length(part, pixels);
-	const size_t at = (size_t)part_first(part, pixels) * channels;
+	const size_t first = (size_t)part_first(part, pixels) * channels;
 	workspace += PARTS_AT(channels) + (size_t)part * channels;
-	FOR_CHANNELS {
-		vector product;
-		const vector sum = sums_of(input + at + c, output_gradient + at + c, length, channels, AT(moments),
-					   AT(moments + channels), &product);
-		LW_STORE(VECTOR, sum, workspace + c);
-		LW_STORE(VECTOR, product, workspace + count + c);
-	}
+	IN_BLOCKS(2, SUMS)
 }
 
-__kernel void batchnorm_input_gradient_parts(__global const float *input, __global const float *output_gradient,
-					     __global const float *moments, __global const float *weight,
-					     __global const float *workspace, __global float *input_gradient,
-					     int count, int pixels, int channels)
+__kernel void batchnorm_input_gradient_parts(__global const float *input, __global const float *output_gradient, RELU_ARGUMENTS,
+					     __global const float *workspace, __global float *input_gradient, int count, int pixels,
+					     int channels, int relu, int mask_input)
 {
 	const int part = get_global_id(0), length = part_length(part, pixels);
 	size_t at = (size_t)part_first(part, pixels) * channels;
 	workspace += MEANS_AT(channels);
 	for (int i = 0; i < length; i++, at += channels)
 		FOR_CHANNELS {
-			const vector inverse_deviation = AT(moments + channels);
-			const vector dx = input_gradient_of(AT(input + at), AT(output_gradient + at), AT(moments),
-							    inverse_deviation, AT(weight) * inverse_deviation,
-							    AT(workspace), AT(workspace + channels));
-			LW_STORE(VECTOR, dx, input_gradient + at + c);
+			const vector x = AT(input + at), inverse_deviation = AT(moments + channels);
+			const vector dx = input_gradient_of(x, RELU_GRADIENT(at + c, c), AT(moments), inverse_deviation,
+							    AT(weight) * inverse_deviation, AT(workspace), AT(workspace + channels));
+			LW_STREAM(STREAM, VECTOR, masked_by(x, dx, mask_input), input_gradient + at + c);
 		}
 }
 
-__kernel void batchnorm_scale_gradient_parts(__global const float *output_gradient, __global const float *moments,
-					     __global const float *weight, __global float *input_gradient,
-					     int count, int pixels, int channels)
+__kernel void batchnorm_scale_gradient_parts(__global const float *input, __global const float *output_gradient, RELU_ARGUMENTS,
+					     __global float *input_gradient, int count, int pixels, int channels, int relu,
+					     int mask_input)
 {
 	const int part = get_global_id(0), length = part_length(part, pixels);
 	size_t at = (size_t)part_first(part, pixels) * channels;
-	moments += channels;
 	for (int i = 0; i < length; i++, at += channels)
 		FOR_CHANNELS {
-			const vector dx = AT(weight) * AT(moments) * AT(output_gradient + at);
-			LW_STORE(VECTOR, dx, input_gradient + at + c);
+			vector dx = AT(weight) * AT(moments + channels) * RELU_GRADIENT(at + c, c);
+			if (mask_input)
+				dx = masked_by(AT(input + at), dx, 1);
+			LW_STREAM(STREAM, VECTOR, dx, input_gradient + at + c);
 		}
 }
 #endif

@@ -51,6 +51,21 @@
 #define LW_LOAD(width, p) LW_JOIN(LW_LOAD, width)(p)
 #define LW_STORE(width, v, p) LW_JOIN(LW_STORE, width)(v, p)
 
+/*
+ * LW_STREAM(stream, width, v, p): as LW_STORE; where `stream` (a constant) is not 0 the address is a multiple of the
+ * vector's size, and what is written is more than caches hold: it goes around them where the compiler knows how.
+ */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_nontemporal_store)
+#define LW_STREAM1(width, v, p) __builtin_nontemporal_store(v, (__global LW_FLOAT(width) *)(p))
+#endif
+#endif
+#ifndef LW_STREAM1
+#define LW_STREAM1(width, v, p) LW_STORE(width, v, p)
+#endif
+#define LW_STREAM0(width, v, p) LW_STORE(width, v, p)
+#define LW_STREAM(stream, width, v, p) LW_JOIN(LW_STREAM, stream)(width, v, p)
+
 /* LW_LOAD_PART(width, p, count), LW_STORE_PART(width, v, p, count): only the first `count` floats, the rest 0. For tails. */
 #define LW_DEFINE_PART(width)                                                                                          \
 	static inline LW_FLOAT(width) LW_JOIN(lw_load_part_, width)(__global const float *p, int count)                \

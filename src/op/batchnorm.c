@@ -47,6 +47,7 @@ static lw_status batchnorm_rule(const lw_layer_options *options, const lw_shape 
 	rule->saved = 2 * (size_t)inputs[0].c * sizeof(float);
 	rule->forward_workspace = rule->backward_workspace = workspace_of(inputs[0]);
 	rule->backward_input = true;
+	rule->backward_output = input_count == 2; /* by it relu's mask is known, where a residual was added */
 	rule->flops *= 8;
 	return LW_OK;
 }
@@ -55,11 +56,12 @@ static lw_status batchnorm_rule(const lw_layer_options *options, const lw_shape 
 /* Kernels over the image come by element (or part and channel) and by part; the index is the form's. */
 typedef enum over { ELEMENTS, PARTS } over;
 
-static lw_status begin(lw_launch *launch, const lw_op_context *context, const char *function, int width)
+static lw_status begin(lw_launch *launch, const lw_op_context *context, const char *function, int width, bool streams)
 {
 	lw_variant variant = {.source = "batchnorm", .function = function};
 
 	lw_variant_option(&variant, "VECTOR", width);
+	lw_variant_option(&variant, "STREAM", streams && width > 1);
 	return lw_launch_begin(launch, context->device, &variant);
 }
 
@@ -68,28 +70,39 @@ static bool applies(const lw_op_context *context, const lw_op_call *call, int va
 	return variant == LW_SCALAR || lw_op_vector_width(context->device, (size_t)call->input_shape[0].c) > 1;
 }
 
-/* A kernel over the image, with its buffers. */
-static lw_status run_over(const lw_op_context *context, const lw_op_call *call, const char *const functions[2], over what,
-			  lw_buf *const *buffers, int buffer_count)
+/* A kernel over the image: its buffers, and numbers besides those that all have. */
+typedef struct image_kernel {
+	const char *functions[LW_SCALAR_AND_VECTOR];
+	over what;
+	lw_buf *buffers[9];
+	int buffer_count, numbers[2], number_count, tensors; /* tensors: read and written */
+	bool writes;                                         /* a tensor */
+} image_kernel;
+
+static lw_status run_over(const lw_op_context *context, const lw_op_call *call, const image_kernel *k)
 {
 	const lw_shape s = call->input_shape[0];
 	const size_t channels = (size_t)s.c;
 	const int form = applies(context, call, lw_op_form(context)) ? lw_op_form(context) : LW_SCALAR;
-	const size_t items = what == ELEMENTS && form == LW_SCALAR ? lw_shape_count(s) : parts_of(s) * channels;
+	const int width = form == LW_VECTOR ? lw_op_vector_width(context->device, channels) : 1;
+	const size_t items = k->what == ELEMENTS && form == LW_SCALAR ? lw_shape_count(s) : parts_of(s) * channels;
+	const bool streams = k->writes && lw_op_streams(context->device, lw_shape_count(s), channels);
 	lw_launch launch;
 
-	LW_TRY(begin(&launch, context, functions[form], form == LW_VECTOR ? lw_op_vector_width(context->device, channels) : 1));
-	for (int i = 0; i < buffer_count; i++)
-		lw_arg_buf(&launch, buffers[i]);
+	LW_TRY(begin(&launch, context, k->functions[form], width, streams));
+	for (int i = 0; i < k->buffer_count; i++)
+		lw_arg_buf(&launch, k->buffers[i]);
 	lw_arg_int(&launch, (int)items);
 	lw_arg_int(&launch, (int)pixels_of(s));
 	lw_arg_int(&launch, s.c);
+	for (int i = 0; i < k->number_count; i++)
+		lw_arg_int(&launch, k->numbers[i]);
 	if (form == LW_VECTOR)
 		lw_launch_1d(&launch, parts_of(s), 1);
 	else
 		lw_op_items(&launch, items);
 	launch.flops = 4.0 * (double)lw_shape_count(s);
-	launch.bytes = 8.0 * (double)lw_shape_count(s);
+	launch.bytes = 4.0 * k->tensors * (double)lw_shape_count(s);
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
@@ -98,13 +111,16 @@ static float all_pixels(lw_shape s) { return (float)((size_t)s.n * pixels_of(s))
 
 static lw_status batch_moments(const lw_op_context *context, const lw_op_call *call)
 {
-	static const char *const functions[] = {"batchnorm_statistics", "batchnorm_statistics_parts"};
-	lw_buf *const buffers[] = {call->input[0], call->workspace};
+	const image_kernel statistics = {.functions = {"batchnorm_statistics", "batchnorm_statistics_parts"},
+					 .what = PARTS,
+					 .buffers = {call->input[0], call->workspace},
+					 .buffer_count = 2,
+					 .tensors = 1};
 	const lw_shape s = call->input_shape[0];
 	lw_launch launch;
 
-	LW_TRY(run_over(context, call, functions, PARTS, buffers, 2));
-	LW_TRY(begin(&launch, context, "batchnorm_join_statistics", 1));
+	LW_TRY(run_over(context, call, &statistics));
+	LW_TRY(begin(&launch, context, "batchnorm_join_statistics", 1, false));
 	lw_arg_buf(&launch, call->workspace);
 	lw_arg_buf(&launch, call->saved);
 	lw_arg_buf(&launch, call->param[RUNNING_MEAN]);
@@ -125,7 +141,7 @@ static lw_status running_moments(const lw_op_context *context, const lw_op_call 
 {
 	lw_launch launch;
 
-	LW_TRY(begin(&launch, context, "batchnorm_running_moments", 1));
+	LW_TRY(begin(&launch, context, "batchnorm_running_moments", 1, false));
 	lw_arg_buf(&launch, call->param[RUNNING_MEAN]);
 	lw_arg_buf(&launch, call->param[RUNNING_VAR]);
 	lw_arg_buf(&launch, call->workspace);
@@ -137,24 +153,47 @@ static lw_status running_moments(const lw_op_context *context, const lw_op_call 
 
 static lw_status batchnorm_forward(const lw_op_context *context, const lw_op_call *call)
 {
-	static const char *const functions[] = {"batchnorm_normalize", "batchnorm_normalize_parts"};
-	lw_buf *const buffers[] = {call->input[0], call->output, call->training ? call->saved : call->workspace,
-				   call->param[WEIGHT], call->param[BIAS]};
+	lw_buf *residual = call->input_count == 2 ? call->input[1] : NULL;
+	const image_kernel normalize = {.functions = {"batchnorm_normalize", "batchnorm_normalize_parts"},
+					.buffers = {call->input[0], call->output, call->training ? call->saved : call->workspace,
+						    call->param[WEIGHT], call->param[BIAS], residual},
+					.buffer_count = 6,
+					.numbers = {call->relu},
+					.number_count = 1,
+					.tensors = residual ? 3 : 2,
+					.writes = true};
 
 	LW_TRY(call->training ? batch_moments(context, call) : running_moments(context, call));
-	return run_over(context, call, functions, ELEMENTS, buffers, 5);
+	return run_over(context, call, &normalize);
 }
 
-/* The sums of gradients over all pixels: gradients of weight and bias, and what the input's gradient needs. */
-static lw_status gradient_sums(const lw_op_context *context, const lw_op_call *call, lw_buf *moments)
+/*
+ * What backward works with: the output's gradient, which is behind relu already or else is masked on the way, by the
+ * output where that is not to be found again from the input alone.
+ */
+typedef struct behind {
+	lw_buf *gradient, *output, *moments;
+	bool relu;
+} behind;
+
+/* The sums of gradients over all pixels: gradients of weight and bias, and what the input's gradient needs; the residual's. */
+static lw_status gradient_sums(const lw_op_context *context, const lw_op_call *call, const behind *b)
 {
-	static const char *const functions[] = {"batchnorm_sums", "batchnorm_sums_parts"};
-	lw_buf *const buffers[] = {call->input[0], call->output_gradient, moments, call->workspace};
+	lw_buf *residual_gradient = call->input_count == 2 ? call->input_gradient[1] : NULL;
+	const image_kernel sums = {.functions = {"batchnorm_sums", "batchnorm_sums_parts"},
+				   .what = PARTS,
+				   .buffers = {call->input[0], b->gradient, b->output, b->moments, call->param[WEIGHT],
+					       call->param[BIAS], residual_gradient, call->workspace},
+				   .buffer_count = 8,
+				   .numbers = {b->relu},
+				   .number_count = 1,
+				   .tensors = 2 + (b->output != NULL) + (residual_gradient != NULL),
+				   .writes = residual_gradient != NULL};
 	const lw_shape s = call->input_shape[0];
 	lw_launch launch;
 
-	LW_TRY(run_over(context, call, functions, PARTS, buffers, 4));
-	LW_TRY(begin(&launch, context, "batchnorm_join_sums", 1));
+	LW_TRY(run_over(context, call, &sums));
+	LW_TRY(begin(&launch, context, "batchnorm_join_sums", 1, false));
 	lw_arg_buf(&launch, call->workspace);
 	lw_arg_buf(&launch, call->param_gradient[WEIGHT]);
 	lw_arg_buf(&launch, call->param_gradient[BIAS]);
@@ -165,24 +204,45 @@ static lw_status gradient_sums(const lw_op_context *context, const lw_op_call *c
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
+static lw_status image_gradient(const lw_op_context *context, const lw_op_call *call, const behind *b)
+{
+	const image_kernel training = {.functions = {"batchnorm_input_gradient", "batchnorm_input_gradient_parts"},
+				       .buffers = {call->input[0], b->gradient, b->output, b->moments, call->param[WEIGHT],
+						   call->param[BIAS], call->workspace, call->input_gradient[0]},
+				       .buffer_count = 8,
+				       .numbers = {b->relu, call->mask_input},
+				       .number_count = 2,
+				       .tensors = 3 + (b->output != NULL),
+				       .writes = true};
+	image_kernel running = training;
+
+	if (call->training)
+		return run_over(context, call, &training);
+	running.functions[LW_SCALAR] = "batchnorm_scale_gradient";
+	running.functions[LW_VECTOR] = "batchnorm_scale_gradient_parts";
+	running.buffers[6] = running.buffers[7];
+	running.buffer_count = 7;
+	return run_over(context, call, &running);
+}
+
 static lw_status batchnorm_backward(const lw_op_context *context, const lw_op_call *call)
 {
-	static const char *const training[] = {"batchnorm_input_gradient", "batchnorm_input_gradient_parts"};
-	static const char *const running[] = {"batchnorm_scale_gradient", "batchnorm_scale_gradient_parts"};
-	lw_buf *moments = call->training ? call->saved : call->workspace;
-	lw_buf *const buffers[] = {call->input[0], call->output_gradient, moments, call->param[WEIGHT], call->workspace,
-				   call->input_gradient[0]};
-	lw_buf *const running_buffers[] = {call->output_gradient, moments, call->param[WEIGHT], call->input_gradient[0]};
+	const bool residual = call->input_count == 2, residual_wanted = residual && call->input_gradient[1];
+	behind b = {.gradient = call->output_gradient,
+		    .output = residual && call->relu ? call->output : NULL,
+		    .moments = call->training ? call->saved : call->workspace,
+		    .relu = call->relu};
 
 	if (!call->training)
 		LW_TRY(running_moments(context, call));
-	if (call->param_gradient[WEIGHT] || call->param_gradient[BIAS] || (call->training && call->input_gradient[0]))
-		LW_TRY(gradient_sums(context, call, moments));
+	if (call->param_gradient[WEIGHT] || call->param_gradient[BIAS] || (call->training && call->input_gradient[0]) ||
+	    residual_wanted)
+		LW_TRY(gradient_sums(context, call, &b));
 	if (!call->input_gradient[0])
 		return LW_OK;
-	if (call->training)
-		return run_over(context, call, training, ELEMENTS, buffers, 6);
-	return run_over(context, call, running, ELEMENTS, running_buffers, 4);
+	if (residual_wanted)
+		b = (behind){.gradient = call->input_gradient[1], .moments = b.moments};
+	return image_gradient(context, call, &b);
 }
 
 static const char *const keys[] = {"eps", "momentum", "update_frozen", NULL};
@@ -199,4 +259,5 @@ const lw_op lw_op_batchnorm = {
 	.rule = batchnorm_rule,
 	.forward = batchnorm_forward,
 	.backward = batchnorm_backward,
+	.fuses = LW_FUSES_RELU | LW_FUSES_RESIDUAL | LW_FUSES_INPUT_MASK,
 };

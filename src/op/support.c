@@ -29,6 +29,13 @@ int lw_op_vector_width(const lw_device *device, size_t length)
 	return width;
 }
 
+bool lw_op_streams(const lw_device *device, size_t floats, size_t row)
+{
+	enum { CACHED_FLOATS = 4 << 20 };
+
+	return floats >= CACHED_FLOATS && row % (size_t)lw_op_vector_width(device, row) == 0;
+}
+
 lw_status lw_op_check_inputs(const char *kind, const lw_shape *inputs, int input_count)
 {
 	for (int i = 0; i < input_count; i++) {

@@ -29,6 +29,12 @@ void lw_op_items(lw_launch *launch, size_t items);
 /* to = from, elements in order */
 lw_status lw_op_copy(const lw_op_context *context, size_t floats, lw_buf *from, lw_buf *to);
 
+/*
+ * Whether kernels in vectors should store `floats` around the caches (option STREAM): more than these hold would be read
+ * before it is written, and drive out what is needed next. row: floats whose beginnings are vectors' too.
+ */
+bool lw_op_streams(const lw_device *device, size_t floats, size_t row);
+
 /* Elementwise kernels in vectors: floats that one work-item takes. */
 enum { LW_OP_RUN = 8192 };
 static inline size_t lw_op_runs(size_t count) { return (count + LW_OP_RUN - 1) / LW_OP_RUN; }

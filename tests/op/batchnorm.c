@@ -15,6 +15,18 @@ static const lw_op_case cases[] = {
 	{.name = "training, NaN", .inputs = {{2, 3, 3, 8}}, .training = true, .values = LW_VALUES_SPECIAL},
 	{.name = "running statistics", .inputs = {{2, 5, 4, 19}}},
 	{.name = "running statistics, one value", .inputs = {{1, 1, 1, 1}}},
+	{.name = "training, relu", .inputs = {{3, 5, 6, 23}}, .training = true, .relu = true},
+	{.name = "training, relu, input masked", .inputs = {{2, 19, 17, 16}}, .training = true, .relu = true, .mask_input = true},
+	{.name = "training, residual", .input_count = 2, .inputs = {{2, 5, 6, 19}, {2, 5, 6, 19}}, .training = true},
+	{.name = "training, residual, relu", .input_count = 2, .inputs = {{3, 17, 16, 37}, {3, 17, 16, 37}}, .training = true, .relu = true},
+	{.name = "training, residual, relu, input masked", .input_count = 2, .inputs = {{1, 5, 7, 5}, {1, 5, 7, 5}}, .training = true,
+	 .relu = true, .mask_input = true},
+	{.name = "training, residual, relu, NaN", .input_count = 2, .inputs = {{2, 3, 3, 8}, {2, 3, 3, 8}}, .training = true, .relu = true,
+	 .values = LW_VALUES_SPECIAL},
+	{.name = "training, relu, 129 channels", .inputs = {{2, 3, 3, 129}}, .training = true, .relu = true},
+	{.name = "running statistics, relu", .inputs = {{2, 5, 4, 19}}, .relu = true},
+	{.name = "running statistics, input masked", .inputs = {{2, 5, 4, 19}}, .mask_input = true},
+	{.name = "running statistics, residual, relu", .input_count = 2, .inputs = {{2, 5, 4, 35}, {2, 5, 4, 35}}, .relu = true},
 	{.name = "training, larger", .inputs = {{4, 28, 28, 33}}, .training = true, .large = true},
 };
 
@@ -84,6 +96,8 @@ static void forward_bits(const lw_op_problem *p, const float *const *input, floa
 		for (size_t i = c; i < lw_shape_count(s); i += s.c)
 			output[i] = fmaf((input[0][i] - mean) * inverse_deviation, param[0][c], param[1][c]);
 	}
+	for (size_t i = 0; p->input_count == 2 && i < lw_shape_count(s); i++)
+		output[i] += input[1][i];
 }
 
 static void backward_bits(const lw_op_problem *p, const float *const *input, float *const *param, const float *output,
@@ -94,6 +108,8 @@ static void backward_bits(const lw_op_problem *p, const float *const *input, flo
 	const float n = (float)(s.n * pixels_of(s));
 
 	(void)output;
+	for (size_t i = 0; p->input_count == 2 && i < lw_shape_count(s); i++)
+		input_gradient[1][i] = output_gradient[i];
 	for (int c = 0; c < s.c; c++) {
 		const float mean = p->training ? ((const float *)saved)[c] : param[2][c];
 		const float inverse_deviation =
@@ -145,6 +161,8 @@ static void forward_double(const lw_op_problem *p, const double *const *input, d
 		for (size_t i = c; i < lw_shape_count(s); i += s.c)
 			output[i] = (input[0][i] - mean) / sqrt(variance + p->options->eps) * param[0][c] + param[1][c];
 	}
+	for (size_t i = 0; p->input_count == 2 && i < lw_shape_count(s); i++)
+		output[i] += input[1][i];
 }
 
 static double terms(const lw_op_problem *p) { return (double)p->input[0].n * pixels_of(p->input[0]); }

@@ -238,7 +238,7 @@ static lw_status make_reference(problem *p)
 	}
 	for (int i = 0; i < p->told.input_count; i++) {
 		LW_GO(poisoned(&dead[i], p->input_count[i]));
-		input[i] = p->rule.backward_input ? p->input[i] : dead[i];
+		input[i] = p->rule.backward_input || (i == 0 && p->of->mask_input) ? p->input[i] : dead[i];
 	}
 	LW_GO(poisoned(&dead[MAX_INPUTS], p->output_count));
 	p->test->backward_bits(&p->told, input, p->param_after, p->rule.backward_output ? p->output : dead[MAX_INPUTS], p->saved,
@@ -410,7 +410,7 @@ static lw_status run_passes(const lw_op_context *context, const problem *p, mode
 	call.output_gradient = b->output_gradient.buf;
 	call.output = p->rule.backward_output ? b->output.buf : b->dead_output.buf;
 	for (int i = 0; i < call.input_count; i++) {
-		call.input[i] = p->rule.backward_input ? b->input[i].buf : b->dead_input[i].buf;
+		call.input[i] = p->rule.backward_input || (i == 0 && call.mask_input) ? b->input[i].buf : b->dead_input[i].buf;
 		call.input_gradient[i] = b->input_gradient[i].buf;
 	}
 	for (int i = 0; i < p->rule.param_count; i++)
