@@ -71,6 +71,12 @@ LW_API lw_status lw_plan_get_gradient(lw_plan *plan, size_t param, float *values
 /* Both for all groups, in one submission, with clipping and the check for NaN and infinity on the device. */
 LW_API lw_status lw_plan_step(lw_plan *plan, const float *images, const int32_t *labels, lw_step_result *result);
 
+/*
+ * Optional: starts the upload of the batch that the step after the next call of lw_plan_step will be given, so that it
+ * runs beside that step. The same pointers must be given then; what they point to must stay as it is until that step returns.
+ */
+LW_API lw_status lw_plan_prefetch(lw_plan *plan, const float *images, const int32_t *labels);
+
 /* Forward in evaluation mode over count images (any number up to batch): adds to *loss_sum and *correct; logits (count x classes) may be NULL. */
 LW_API lw_status lw_plan_evaluate(lw_plan *plan, const float *images, const int32_t *labels, int count, double *loss_sum,
 				  size_t *correct, float *logits);

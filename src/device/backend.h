@@ -69,11 +69,13 @@ struct lw_buf {
 struct lw_queue {
 	lw_device *device;
 	void *handle;
+	bool rehearsing;      /* its user's */
 	pthread_mutex_t lock; /* of all below */
 	unsigned references;  /* the owner's and its events' */
 	uint64_t launches;
 	lw_event **pending; /* commands not yet seen to have ended, in order */
 	size_t pending_count, pending_capacity;
+	lw_event *spare; /* ended and released: used again, so that a step allocates nothing */
 	lw_status failed; /* what a command left behind; reported by the next wait */
 	char failure[512];
 };
@@ -82,6 +84,7 @@ struct lw_event {
 	lw_queue *queue;
 	void *handle;
 	unsigned references; /* under the queue's lock */
+	lw_event *next; /* among the queue's spare ones */
 };
 
 struct lw_program {

@@ -38,6 +38,8 @@ lw_status lw_queue_copy(lw_queue *queue, lw_buf *from, size_t from_offset, lw_bu
 lw_status lw_queue_fill(lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes, uint32_t pattern, lw_event **event);
 /* Makes later work of the queue wait for an event of another queue. */
 lw_status lw_queue_wait_event(lw_queue *queue, lw_event *event);
+/* While it rehearses, a queue takes everything and does nothing: for finding out what would be enqueued. */
+void lw_queue_rehearse(lw_queue *queue, bool rehearse);
 lw_status lw_queue_flush(lw_queue *queue);
 lw_status lw_queue_finish(lw_queue *queue);
 

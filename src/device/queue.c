@@ -40,6 +40,12 @@ static void unlock_and_release(lw_queue *q, unsigned references)
 	pthread_mutex_unlock(&q->lock);
 	pthread_mutex_destroy(&q->lock);
 	q->device->backend->queue_destroy(q);
+	for (lw_event *spare = q->spare; spare;) {
+		lw_event *next = spare->next;
+
+		free(spare);
+		spare = next;
+	}
 	free(q->pending);
 	free(q);
 }
@@ -50,7 +56,8 @@ static unsigned release_event(lw_event *event)
 	if (--event->references)
 		return 0;
 	event->queue->device->backend->event_destroy(event->handle);
-	free(event);
+	event->next = event->queue->spare;
+	event->queue->spare = event;
 	return 1;
 }
 
@@ -125,8 +132,12 @@ static lw_status book(lw_queue *q, void *handle, unsigned launches, lw_event **e
 	if (q->pending_count >= REAP_FROM)
 		released = reap(q);
 	status = lw_grow(&q->pending, &q->pending_capacity, q->pending_count + 1, sizeof q->pending[0]);
-	if (status == LW_OK)
+	if (status == LW_OK && q->spare) {
+		e = q->spare;
+		q->spare = e->next;
+	} else if (status == LW_OK) {
 		status = lw_alloc(&e, 1, sizeof *e);
+	}
 	if (status == LW_OK) {
 		*e = (lw_event){.queue = q, .handle = handle, .references = event ? 2 : 1};
 		q->pending[q->pending_count++] = e;
@@ -158,7 +169,7 @@ lw_status lw_queue_write(lw_queue *queue, lw_buf *buf, size_t offset, size_t byt
 	if (event)
 		*event = NULL;
 	LW_TRY(check_range(queue, buf, offset, bytes, "write"));
-	if (bytes == 0)
+	if (bytes == 0 || queue->rehearsing)
 		return LW_OK;
 	LW_TRY(queue->device->backend->write(queue, buf, offset, bytes, data, &handle));
 	return book(queue, handle, 0, event);
@@ -171,7 +182,7 @@ lw_status lw_queue_read(lw_queue *queue, lw_buf *buf, size_t offset, size_t byte
 	if (event)
 		*event = NULL;
 	LW_TRY(check_range(queue, buf, offset, bytes, "read"));
-	if (bytes == 0)
+	if (bytes == 0 || queue->rehearsing)
 		return LW_OK;
 	LW_TRY(queue->device->backend->read(queue, buf, offset, bytes, data, &handle));
 	return book(queue, handle, 0, event);
@@ -187,7 +198,7 @@ lw_status lw_queue_copy(lw_queue *queue, lw_buf *from, size_t from_offset, lw_bu
 		*event = NULL;
 	LW_TRY(check_range(queue, from, from_offset, bytes, "copy from"));
 	LW_TRY(check_range(queue, to, to_offset, bytes, "copy to"));
-	if (bytes == 0)
+	if (bytes == 0 || queue->rehearsing)
 		return LW_OK;
 	if (from->root == to->root && start < goal + bytes && goal < start + bytes)
 		return lw_fail(LW_E_ARGUMENT, "copy: %zu bytes from %zu to %zu of the same buffer overlap", bytes,
@@ -205,7 +216,7 @@ lw_status lw_queue_fill(lw_queue *queue, lw_buf *buf, size_t offset, size_t byte
 	LW_TRY(check_range(queue, buf, offset, bytes, "fill"));
 	if (offset % sizeof pattern || bytes % sizeof pattern)
 		return lw_fail(LW_E_ARGUMENT, "fill: %zu bytes at %zu are not whole 32-bit words", bytes, offset);
-	if (bytes == 0)
+	if (bytes == 0 || queue->rehearsing)
 		return LW_OK;
 	LW_TRY(queue->device->backend->fill(queue, buf, offset, bytes, pattern, &handle));
 	return book(queue, handle, 0, event);
@@ -283,6 +294,8 @@ lw_status lw_queue_launch(lw_queue *queue, const lw_launch *launch, lw_event **e
 
 	if (event)
 		*event = NULL;
+	if (queue->rehearsing)
+		return LW_OK;
 	LW_TRY(check_launch(queue, launch));
 	for (int d = 0; d < launch->dimensions; d++)
 		if (launch->global[d] == 0)
@@ -301,7 +314,7 @@ lw_status lw_queue_gemm(lw_queue *queue, bool transpose_a, bool transpose_b, int
 	if (m < 0 || n < 0 || k <= 0 || lda < a_columns || ldb < b_columns || ldc < n)
 		return lw_fail(LW_E_ARGUMENT, "matrix product %d x %d x %d with rows of %d, %d and %d elements", m, n,
 			       k, lda, ldb, ldc);
-	if (m == 0 || n == 0)
+	if (m == 0 || n == 0 || queue->rehearsing)
 		return LW_OK;
 	LW_TRY(check_range(queue, a, 0, ((size_t)(a_rows - 1) * (size_t)lda + (size_t)a_columns) * 4, "matrix A"));
 	LW_TRY(check_range(queue, b, 0, ((size_t)(b_rows - 1) * (size_t)ldb + (size_t)b_columns) * 4, "matrix B"));
@@ -322,6 +335,8 @@ lw_status lw_queue_wait_event(lw_queue *queue, lw_event *event)
 	LW_TRY(queue->device->backend->wait_event(queue, event->handle, &handle));
 	return book(queue, handle, 0, NULL);
 }
+
+void lw_queue_rehearse(lw_queue *queue, bool rehearse) { queue->rehearsing = rehearse; }
 
 lw_status lw_queue_flush(lw_queue *queue) { return queue->device->backend->flush(queue); }
 

@@ -4,8 +4,10 @@
 #include "kernel/source.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A variant's bytes (see variant_key) and what was made of it. */
 typedef struct built_kernel {
@@ -20,10 +22,10 @@ typedef struct built_kernel {
 
 typedef struct kernel_table {
 	lw_device *device;
-	pthread_mutex_t lock; /* of all below; held while compiling, too, so that nothing is compiled twice */
-	char *folder;	      /* of the disk cache; NULL: none */
-	bool announced;
-	unsigned compiled, cached;
+	char *folder; /* of the disk cache; NULL: none */
+	atomic_bool announced;
+	atomic_uint compiled, cached;
+	pthread_mutex_t lock;  /* of all below; lw_kernel_get holds it while compiling, so that nothing is compiled twice */
 	built_kernel *kernels; /* an open hash table; a free place has no kernel */
 	size_t kernel_count, kernel_places;
 } kernel_table;
@@ -158,12 +160,13 @@ static lw_status program_key(lw_cache_key *key, const lw_device_info *info, cons
 
 static void announce(kernel_table *table)
 {
-	if (!table->announced && table->folder)
+	if (atomic_exchange(&table->announced, true))
+		return;
+	if (table->folder)
 		lw_log(LW_LOG_INFO, "compiling kernels for %s (first run; kept in %s)", lw_device_label(table->device),
 		       table->folder);
-	else if (!table->announced)
+	else
 		lw_log(LW_LOG_INFO, "compiling kernels for %s", lw_device_label(table->device));
-	table->announced = true;
 }
 
 /* From the disk cache, as far as the driver takes what was kept. */
@@ -251,10 +254,124 @@ out:
 	return status;
 }
 
+/* The variants that this thread's rehearsal asked for: see lw_kernel_prepare. */
+typedef struct rehearsal {
+	lw_device *device;
+	kernel_table *table;
+	lw_variant *variants;
+	size_t count, capacity;
+	atomic_size_t taken; /* by the threads that build them */
+} rehearsal;
+
+static _Thread_local rehearsal *rehearsing;
+
 lw_status lw_launch_begin(lw_launch *launch, lw_device *device, const lw_variant *variant)
 {
+	rehearsal *r = rehearsing;
+
 	memset(launch, 0, sizeof *launch);
-	return lw_kernel_get(&launch->kernel, device, variant);
+	if (!r || r->device != device)
+		return lw_kernel_get(&launch->kernel, device, variant);
+	LW_TRY(lw_grow(&r->variants, &r->capacity, r->count + 1, sizeof *r->variants));
+	r->variants[r->count++] = *variant;
+	return LW_OK;
+}
+
+/* Builds one kernel without holding the table's lock meanwhile, unless the table has it already. */
+static lw_status prepare_one(kernel_table *table, const lw_variant *variant)
+{
+	char bytes[VARIANT_BYTES];
+	size_t size = 0;
+	built_kernel fresh = {0}, *place;
+	bool there;
+	lw_status status;
+
+	LW_TRY(variant_key(bytes, &size, variant));
+	fresh.hash = lw_hash(bytes, size, 0);
+	fresh.size = size;
+	pthread_mutex_lock(&table->lock);
+	status = make_room(table);
+	there = status == LW_OK && find_place(table->kernels, table->kernel_places, bytes, size, fresh.hash)->kernel;
+	pthread_mutex_unlock(&table->lock);
+	if (status != LW_OK || there)
+		return status;
+	LW_GO(lw_alloc(&fresh.bytes, size, 1));
+	memcpy(fresh.bytes, bytes, size);
+	LW_GO(build(&fresh, table, variant));
+	pthread_mutex_lock(&table->lock);
+	status = make_room(table);
+	if (status == LW_OK) {
+		place = find_place(table->kernels, table->kernel_places, bytes, size, fresh.hash);
+		if (!place->kernel) {
+			*place = fresh;
+			fresh = (built_kernel){0};
+			table->kernel_count++;
+		}
+	}
+	pthread_mutex_unlock(&table->lock);
+out:
+	clear_kernel(&fresh); /* what a failure, or another thread that was faster, left */
+	return status;
+}
+
+/* A kernel that cannot be built is left to the launch that needs it: it says why. */
+static void *prepare_some(void *argument)
+{
+	rehearsal *r = argument;
+	size_t i;
+
+	while ((i = atomic_fetch_add(&r->taken, 1)) < r->count)
+		prepare_one(r->table, &r->variants[i]);
+	return NULL;
+}
+
+static int compare_variants(const void *a, const void *b)
+{
+	char bytes[2][VARIANT_BYTES];
+	size_t size[2] = {0, 0};
+	int order;
+
+	if (variant_key(bytes[0], &size[0], a) != LW_OK || variant_key(bytes[1], &size[1], b) != LW_OK)
+		return 0;
+	order = memcmp(bytes[0], bytes[1], size[0] < size[1] ? size[0] : size[1]);
+	return order ? order : (size[0] > size[1]) - (size[0] < size[1]);
+}
+
+static void drop_repeated(rehearsal *r)
+{
+	size_t kept = 0;
+
+	qsort(r->variants, r->count, sizeof *r->variants, compare_variants);
+	for (size_t i = 0; i < r->count; i++)
+		if (i == 0 || compare_variants(&r->variants[i], &r->variants[kept - 1]) != 0)
+			r->variants[kept++] = r->variants[i];
+	r->count = kept;
+}
+
+enum { PREPARING_THREADS = 8 };
+
+lw_status lw_kernel_prepare(lw_device *device, lw_status (*rehearse)(void *user), void *user)
+{
+	const int processors = (int)sysconf(_SC_NPROCESSORS_ONLN), threads = processors < PREPARING_THREADS ? processors : PREPARING_THREADS;
+	rehearsal r = {.device = device};
+	pthread_t thread[PREPARING_THREADS];
+	int started = 0;
+	lw_status status;
+
+	LW_TRY(get_table(&r.table, device));
+	rehearsing = &r;
+	status = rehearse(user);
+	rehearsing = NULL;
+	if (status == LW_OK) {
+		drop_repeated(&r);
+		while (started < threads - 1 && pthread_create(&thread[started], NULL, prepare_some, &r) == 0)
+			started++;
+		prepare_some(&r);
+		while (started > 0)
+			pthread_join(thread[--started], NULL);
+	}
+	free(r.variants);
+	return status;
 }
 
 static void save_kernels(kernel_table *table)
@@ -295,8 +412,6 @@ void lw_kernel_statistics(lw_device *device, unsigned *compiled, unsigned *cache
 	*compiled = *cached = 0;
 	if (!table)
 		return;
-	pthread_mutex_lock(&table->lock);
 	*compiled = table->compiled;
 	*cached = table->cached;
-	pthread_mutex_unlock(&table->lock);
 }

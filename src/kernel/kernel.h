@@ -33,6 +33,12 @@ lw_status lw_kernel_get(lw_kernel **kernel, lw_device *device, const lw_variant 
 /* lw_kernel_get, then the launch starts with that kernel and no arguments. */
 lw_status lw_launch_begin(lw_launch *launch, lw_device *device, const lw_variant *variant);
 
+/*
+ * Calls rehearse, in which lw_launch_begin only notes what this thread would launch on the device (so its queues must be rehearsing: see
+ * lw_queue_rehearse), and then builds all that was noted, or reads it from the disk cache, on several threads.
+ */
+lw_status lw_kernel_prepare(lw_device *device, lw_status (*rehearse)(void *user), void *user);
+
 /* Writes to disk the binaries of programs built since the last call (after they ran once: PoCL compiles then). */
 void lw_kernel_cache_save(lw_device *device);
 

@@ -4,14 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A batch on the device. from: where it comes from while its upload, which ends with `ready`, has not been used. */
+typedef struct device_batch {
+	lw_buf *images, *labels;
+	const float *from;
+	lw_event *ready;
+} device_batch;
+
 struct lw_executor {
 	const lw_net *net;
 	lw_executor_options options;
 	lw_op_context context;
 	lw_tape train, evaluate;
+	bool train_prepared, evaluate_prepared; /* their kernels are built */
 	lw_buf *arena;
 	size_t arena_bytes;
-	lw_buf *images, *labels; /* the batch on the device */
+	device_batch batches[2]; /* one is computed with while the other's upload may be under way */
+	int current;
+	lw_queue *transfers; /* made when there is a batch to fetch ahead */
 	int32_t *host_labels;    /* of a partial batch: the rest is -1 */
 	lw_buf *loss, *correct;  /* the caller's */
 	lw_buf **params, **gradients; /* slices of the caller's arenas, by parameter */
@@ -59,17 +69,28 @@ static lw_status check_net(const lw_net *net)
 	return LW_OK;
 }
 
+static size_t image_bytes(const lw_executor *e)
+{
+	return (size_t)e->options.batch * lw_shape_count(e->net->input) * sizeof(float);
+}
+
+static size_t label_bytes(const lw_executor *e) { return (size_t)e->options.batch * sizeof(int32_t); }
+
+static lw_status create_batch(lw_executor *e, device_batch *b)
+{
+	LW_TRY(lw_buf_create(&b->images, e->context.device, image_bytes(e)));
+	return lw_buf_create(&b->labels, e->context.device, label_bytes(e));
+}
+
 static lw_status create_buffers(lw_executor *e)
 {
 	lw_device *device = e->context.device;
-	size_t batch = (size_t)e->options.batch, image = lw_shape_count(e->net->input);
 
 	e->arena_bytes = e->train.arena_bytes > e->evaluate.arena_bytes ? e->train.arena_bytes : e->evaluate.arena_bytes;
 	LW_TRY(lw_buf_create(&e->arena, device, e->arena_bytes));
-	LW_TRY(lw_buf_create(&e->images, device, batch * image * sizeof(float)));
-	LW_TRY(lw_buf_create(&e->labels, device, batch * sizeof(int32_t)));
-	LW_TRY(lw_alloc(&e->host_labels, batch, sizeof(int32_t)));
-	LW_TRY(lw_queue_fill(e->context.queue, e->images, 0, batch * image * sizeof(float), 0, NULL));
+	LW_TRY(create_batch(e, &e->batches[0]));
+	LW_TRY(lw_alloc(&e->host_labels, (size_t)e->options.batch, sizeof(int32_t)));
+	LW_TRY(lw_queue_fill(e->context.queue, e->batches[0].images, 0, image_bytes(e), 0, NULL));
 	LW_TRY(bind_tape(e, &e->train));
 	return bind_tape(e, &e->evaluate);
 }
@@ -141,8 +162,12 @@ void lw_executor_destroy(lw_executor **executor)
 	free(e->gradients);
 	free(e->last_write);
 	free(e->host_labels);
-	lw_buf_destroy(&e->images);
-	lw_buf_destroy(&e->labels);
+	lw_queue_destroy(&e->transfers);
+	for (int i = 0; i < 2; i++) {
+		lw_event_destroy(&e->batches[i].ready);
+		lw_buf_destroy(&e->batches[i].images);
+		lw_buf_destroy(&e->batches[i].labels);
+	}
 	lw_buf_destroy(&e->arena);
 	free(e);
 	*executor = NULL;
@@ -162,7 +187,7 @@ static void fill_call(const lw_executor *e, const lw_tape *tape, const lw_instru
 	call->seed = e->options.seed;
 	call->step = step;
 	for (int k = 0; k < node->input_count; k++)
-		call->input[k] = node->inputs[k] == LW_NODE_INPUT ? e->images : value_buf(tape, tape->output[node->inputs[k]]);
+		call->input[k] = node->inputs[k] == LW_NODE_INPUT ? e->batches[e->current].images : value_buf(tape, tape->output[node->inputs[k]]);
 	if (unit->residual != LW_NO_NODE)
 		call->input[node->input_count] = value_buf(tape, tape->output[unit->residual]);
 	for (int slot = 0; slot < node->rule.param_count; slot++)
@@ -204,7 +229,7 @@ static lw_status run_loss(lw_executor *e, const lw_instruction *instruction)
 	int classes = e->net->nodes[instruction->node].rule.output.c;
 
 	return lw_softmax_cross_entropy(&e->context, e->options.batch, classes,
-					value_buf(&e->train, e->train.output[instruction->node]), e->labels,
+					value_buf(&e->train, e->train.output[instruction->node]), e->batches[e->current].labels,
 					(float)e->options.label_smoothing, (float)e->options.batch, e->loss, e->correct,
 					value_buf(&e->train, instruction->output_gradient));
 }
@@ -242,12 +267,75 @@ static lw_status run(lw_executor *e, const lw_tape *tape, uint32_t step)
 	return LW_OK;
 }
 
+/* Goes through a tape without computing anything. */
+static lw_status rehearse_train(void *user)
+{
+	lw_executor *e = user;
+
+	return run(e, &e->train, 0);
+}
+
+static lw_status rehearse_evaluate(void *user)
+{
+	lw_executor *e = user;
+
+	return run(e, &e->evaluate, 0);
+}
+
+/* Before a tape's first run its kernels are built, or read from the disk cache, side by side. */
+static lw_status prepare(lw_executor *e, bool *prepared, lw_status (*rehearse)(void *user))
+{
+	void (*ready)(void *user, int param) = e->options.gradient_ready;
+	lw_status status;
+
+	if (*prepared)
+		return LW_OK;
+	*prepared = true;
+	e->options.gradient_ready = NULL;
+	lw_queue_rehearse(e->context.queue, true);
+	status = lw_kernel_prepare(e->context.device, rehearse, e);
+	lw_queue_rehearse(e->context.queue, false);
+	e->options.gradient_ready = ready;
+	return status;
+}
+
+lw_status lw_executor_prefetch(lw_executor *e, const float *images, const int32_t *labels)
+{
+	device_batch *next = &e->batches[1 - e->current];
+
+	if (!e->transfers)
+		LW_TRY(lw_queue_create(&e->transfers, e->context.device));
+	if (!next->images)
+		LW_TRY(create_batch(e, next));
+	next->from = NULL;
+	lw_event_destroy(&next->ready);
+	LW_TRY(lw_queue_write(e->transfers, next->images, 0, image_bytes(e), images, NULL));
+	LW_TRY(lw_queue_write(e->transfers, next->labels, 0, label_bytes(e), labels, &next->ready));
+	next->from = images;
+	return lw_queue_flush(e->transfers);
+}
+
+/* The batch is on the device already, or goes there now. */
+static lw_status take_batch(lw_executor *e, const float *images, const int32_t *labels)
+{
+	device_batch *next = &e->batches[1 - e->current], *now = &e->batches[e->current];
+	lw_status status;
+
+	if (next->from != images) {
+		LW_TRY(lw_queue_write(e->context.queue, now->images, 0, image_bytes(e), images, NULL));
+		return lw_queue_write(e->context.queue, now->labels, 0, label_bytes(e), labels, NULL);
+	}
+	e->current = 1 - e->current;
+	next->from = NULL;
+	status = lw_queue_wait_event(e->context.queue, next->ready);
+	lw_event_destroy(&next->ready);
+	return status;
+}
+
 lw_status lw_executor_train(lw_executor *e, const float *images, const int32_t *labels, uint32_t step)
 {
-	size_t batch = (size_t)e->options.batch;
-
-	LW_TRY(lw_queue_write(e->context.queue, e->images, 0, batch * lw_shape_count(e->net->input) * sizeof(float), images, NULL));
-	LW_TRY(lw_queue_write(e->context.queue, e->labels, 0, batch * sizeof(int32_t), labels, NULL));
+	LW_TRY(prepare(e, &e->train_prepared, rehearse_train));
+	LW_TRY(take_batch(e, images, labels));
 	return run(e, &e->train, step);
 }
 
@@ -258,13 +346,15 @@ lw_status lw_executor_evaluate(lw_executor *e, const float *images, const int32_
 
 	if (count < 1 || count > batch)
 		return lw_fail(LW_E_ARGUMENT, "%d images were given; 1 to the batch of %d were expected", count, batch);
+	LW_TRY(prepare(e, &e->evaluate_prepared, rehearse_evaluate));
 	for (int i = 0; i < batch; i++)
 		e->host_labels[i] = i < count ? labels[i] : -1;
-	LW_TRY(lw_queue_write(e->context.queue, e->images, 0, (size_t)count * lw_shape_count(e->net->input) * sizeof(float), images, NULL));
-	LW_TRY(lw_queue_write(e->context.queue, e->labels, 0, (size_t)batch * sizeof(int32_t), e->host_labels, NULL));
+	LW_TRY(lw_queue_write(e->context.queue, e->batches[e->current].images, 0,
+			      (size_t)count * lw_shape_count(e->net->input) * sizeof(float), images, NULL));
+	LW_TRY(lw_queue_write(e->context.queue, e->batches[e->current].labels, 0, label_bytes(e), e->host_labels, NULL));
 	LW_TRY(run(e, tape, 0));
 	return lw_softmax_cross_entropy(&e->context, batch, e->net->nodes[e->net->node_count - 1].rule.output.c,
-					lw_executor_logits(e), e->labels, 0.0f, (float)count, e->loss, e->correct, NULL);
+					lw_executor_logits(e), e->batches[e->current].labels, 0.0f, (float)count, e->loss, e->correct, NULL);
 }
 
 lw_buf *lw_executor_logits(lw_executor *e) { return value_buf(&e->evaluate, e->evaluate.output[e->net->node_count - 1]); }

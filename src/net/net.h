@@ -157,6 +157,8 @@ void lw_executor_destroy(lw_executor **executor);
 
 /* Enqueues a forward and the backward passes. images (NHWC) and labels must stay valid until the queue is finished. step counts dropout's random numbers. */
 lw_status lw_executor_train(lw_executor *executor, const float *images, const int32_t *labels, uint32_t step);
+/* Starts the upload of the batch that the next lw_executor_train is given (the same pointers), beside what is being computed. */
+lw_status lw_executor_prefetch(lw_executor *executor, const float *images, const int32_t *labels);
 /* Enqueues a forward in evaluation mode over count <= batch images. */
 lw_status lw_executor_evaluate(lw_executor *executor, const float *images, const int32_t *labels, int count);
 /* The last layer's output of the last lw_executor_evaluate: batch x classes floats. */

@@ -273,6 +273,11 @@ static void save_kernels(lw_plan *plan)
 	plan->saved_kernels = true;
 }
 
+lw_status lw_plan_prefetch(lw_plan *plan, const float *images, const int32_t *labels)
+{
+	return lw_executor_prefetch(plan->executor, images, labels);
+}
+
 lw_status lw_plan_step(lw_plan *plan, const float *images, const int32_t *labels, lw_step_result *result)
 {
 	plan->computed = false;

@@ -14,6 +14,8 @@ typedef struct run {
 	const lw_train_options *options;
 	const lw_dataset *test;
 	lw_loader *loader;
+	const float *next_images; /* of the next step, on their way to the device; NULL before the first */
+	const int32_t *next_labels;
 	lw_step_log *log;
 	lw_train_summary *summary;
 	lw_checkpoint now;      /* where the run is; step counts finished steps */
@@ -182,11 +184,14 @@ static void time_step(run *r, double seconds)
 static lw_status step(run *r, double *loss)
 {
 	double began = lw_now();
-	const float *images;
-	const int32_t *labels;
+	const float *images = r->next_images;
+	const int32_t *labels = r->next_labels;
 	lw_step_result result;
 
-	LW_TRY(lw_loader_next(r->loader, &images, &labels));
+	if (!images)
+		LW_TRY(lw_loader_next(r->loader, &images, &labels));
+	LW_TRY(lw_loader_next(r->loader, &r->next_images, &r->next_labels));
+	LW_TRY(lw_plan_prefetch(r->plan, r->next_images, r->next_labels));
 	LW_TRY(lw_plan_step(r->plan, images, labels, &result));
 	LW_TRY(lw_step_log_step(r->log, r->plan, r->now.step + 1, &result));
 	if (!result.finite)
