@@ -1,28 +1,42 @@
 /*
- * add.cl: sums of buffers, elementwise.
+ * add.cl: sums of buffers, elementwise, and what relu does to them and their gradients.
  *
- * VECTOR  width of the kernel that takes a run of elements: 1, 4, 8, 16
+ * VECTOR  width of the kernels that take a run of elements: 1, 4, 8, 16
+ * STREAM  1: what is stored goes around the caches
  */
 #ifndef VECTOR
 #define VECTOR 4
 #endif
+#ifndef STREAM
+#define STREAM 0
+#endif
 typedef LW_FLOAT(VECTOR) vector;
 
-/* sum = a + b, an item per element; sum may be a or b. */
-__kernel void add(__global const float *a, __global const float *b, __global float *sum, int count)
+#define SUM(width, i)                                                                                                  \
+	const LW_FLOAT(width) total = LW_LOAD(width, a + i) + LW_LOAD(width, b + i);                                   \
+	const LW_FLOAT(width) result = relu ? (total <= 0.0f ? (LW_FLOAT(width))(0.0f) : total) : total;
+
+/* sum = a + b, behind relu if that is asked for, an item per element; sum may be a or b. */
+__kernel void add(__global const float *a, __global const float *b, __global float *sum, int count, int relu)
 {
 	const int i = get_global_id(0);
-	if (i < count)
-		sum[i] = a[i] + b[i];
+	if (i < count) {
+		SUM(1, i)
+		sum[i] = result;
+	}
 }
 
 /* The same, an item per `run` elements. */
-__kernel void add_runs(__global const float *a, __global const float *b, __global float *sum, int count, int run)
+__kernel void add_runs(__global const float *a, __global const float *b, __global float *sum, int count, int relu, int run)
 {
 	int i = (int)get_global_id(0) * run;
 	const int end = min(count - i, run) + i;
-	for (; i <= end - VECTOR; i += VECTOR)
-		LW_STORE(VECTOR, LW_LOAD(VECTOR, a + i) + LW_LOAD(VECTOR, b + i), sum + i);
-	for (; i < end; i++)
-		sum[i] = a[i] + b[i];
+	for (; i <= end - VECTOR; i += VECTOR) {
+		SUM(VECTOR, i)
+		LW_STREAM(STREAM, VECTOR, result, sum + i);
+	}
+	for (; i < end; i++) {
+		SUM(1, i)
+		sum[i] = result;
+	}
 }

@@ -295,6 +295,51 @@ static inline float lw_tanh(float x)
 	return copysign(a < 0.625f ? near : far, x);
 }
 
+/* The same for vectors: LW_SIGMOID(width, x), LW_TANH(width, x) and LW_EXP(width, x). */
+#define LW_DEFINE_VECTOR_MATH(T, I, convert_int)                                                                       \
+	static inline T LW_JOIN(lw_exp_, T)(T x)                                                                       \
+	{                                                                                                              \
+		x = x > 89.0f ? (T)(89.0f) : x < -104.0f ? (T)(-104.0f) : x;                                           \
+		const T n = rint(x * 1.44269504f);                                                                     \
+		const T high = fma(n, (T)(-0.693145752f), x), r = fma(n, (T)(-1.42860677e-6f), high);                  \
+		const T low = fma(n, (T)(-1.42860677e-6f), high - r);                                                  \
+		T p = (T)(1.98412698e-4f);                                                                             \
+		p = fma(p, r, (T)(1.38888889e-3f));                                                                    \
+		p = fma(p, r, (T)(8.33333333e-3f));                                                                    \
+		p = fma(p, r, (T)(4.16666667e-2f));                                                                    \
+		p = fma(p, r, (T)(1.66666667e-1f));                                                                    \
+		p = fma(p, r, (T)(0.5f));                                                                              \
+		const T y = r + fma(p * r, r, low) + 1.0f;                                                             \
+		const I whole = convert_int(x == x ? n : (T)(0.0f)), first = whole / 2;                                \
+		return y * LW_JOIN(as_, T)((first + 127) << 23) * LW_JOIN(as_, T)((whole - first + 127) << 23);        \
+	}                                                                                                              \
+	static inline T LW_JOIN(lw_sigmoid_, T)(T x)                                                                   \
+	{                                                                                                              \
+		const T e = LW_JOIN(lw_exp_, T)(-fabs(x));                                                             \
+		return LW_JOIN(lw_div_, T)(x >= 0.0f ? (T)(1.0f) : e, 1.0f + e);                                       \
+	}                                                                                                              \
+	static inline T LW_JOIN(lw_tanh_, T)(T x)                                                                      \
+	{                                                                                                              \
+		const T a = fabs(x), z = x * x;                                                                        \
+		T p = (T)(-5.70498872745e-3f);                                                                         \
+		p = fma(p, z, (T)(2.06390887954e-2f));                                                                 \
+		p = fma(p, z, (T)(-5.37397155531e-2f));                                                                \
+		p = fma(p, z, (T)(1.33314422036e-1f));                                                                 \
+		p = fma(p, z, (T)(-3.33332819422e-1f));                                                                \
+		const T near = fma(a * z, p, a);                                                                       \
+		const T far = 1.0f - LW_JOIN(lw_div_, T)((T)(2.0f), LW_JOIN(lw_exp_, T)(2.0f * a) + 1.0f);             \
+		return copysign(a < 0.625f ? near : far, x);                                                           \
+	}
+LW_DEFINE_VECTOR_MATH(float4, int4, convert_int4)
+LW_DEFINE_VECTOR_MATH(float8, int8, convert_int8)
+LW_DEFINE_VECTOR_MATH(float16, int16, convert_int16)
+static inline float lw_exp_float(float x) { return lw_exp(x); }
+static inline float lw_sigmoid_float(float x) { return lw_sigmoid(x); }
+static inline float lw_tanh_float(float x) { return lw_tanh(x); }
+#define LW_EXP(width, x) LW_JOIN(lw_exp_, LW_FLOAT(width))(x)
+#define LW_SIGMOID(width, x) LW_JOIN(lw_sigmoid_, LW_FLOAT(width))(x)
+#define LW_TANH(width, x) LW_JOIN(lw_tanh_, LW_FLOAT(width))(x)
+
 /* Philox-2x32-10 (Salmon et al. 2011), as lw_random_bits on the host. */
 static inline uint lw_random_bits(uint seed, uint stream, uint low, uint high)
 {

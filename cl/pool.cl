@@ -7,6 +7,10 @@
 #ifndef VECTOR
 #define VECTOR 1
 #endif
+/* 1: what is stored goes around the caches */
+#ifndef STREAM
+#define STREAM 0
+#endif
 typedef LW_FLOAT(VECTOR) vector;
 typedef LW_INT(VECTOR) int_vector;
 
@@ -25,46 +29,70 @@ typedef struct windows {
 			stride_width, pad_height, pad_width                                                            \
 	}
 
-/* The first and the last window that cover input position i. */
+/* Rows and columns from top and left to before bottom and right: of pixels that a window covers, or of windows that cover a pixel. */
+typedef struct area {
+	int top, bottom, left, right;
+} area;
+
+static inline area window_at(const windows w, int y, int x)
+{
+	const int top = y * w.stride_height - w.pad_height, left = x * w.stride_width - w.pad_width;
+	const area a = {max(top, 0), min(top + w.kernel_height, w.height), max(left, 0), min(left + w.kernel_width, w.width)};
+	return a;
+}
+
+/* The first window that covers input position i, and the one past the last. */
 static inline int first_window(int i, int pad, int kernel_size, int stride)
 {
 	return i + pad < kernel_size ? 0 : (i + pad - kernel_size) / stride + 1;
 }
 
-static inline int last_window(int i, int pad, int stride, int out) { return min((i + pad) / stride, out - 1); }
+static inline int past_window(int i, int pad, int stride, int out) { return min((i + pad) / stride + 1, out); }
 
-/* Maximum of the window at (y, x), image pointing at the first of the channels. The first of equals wins, but any NaN does. */
-static inline vector window_max(const windows w, __global const float *image, int y, int x, int_vector *position)
+static inline area windows_over(const windows w, int i, int j)
 {
-	const int top = max(y * w.stride_height - w.pad_height, 0), left = max(x * w.stride_width - w.pad_width, 0);
-	const int bottom = min(y * w.stride_height - w.pad_height + w.kernel_height, w.height);
-	const int right = min(x * w.stride_width - w.pad_width + w.kernel_width, w.width);
+	const area a = {first_window(i, w.pad_height, w.kernel_height, w.stride_height),
+			past_window(i, w.pad_height, w.stride_height, w.out_height),
+			first_window(j, w.pad_width, w.kernel_width, w.stride_width),
+			past_window(j, w.pad_width, w.stride_width, w.out_width)};
+	return a;
+}
+
+/* The gradient of an input that relu made. */
+static inline vector masked(vector gradient, __global const float *input)
+{
+	return LW_LOAD(VECTOR, input) <= 0.0f ? (vector)(0.0f) : gradient;
+}
+
+/* Maximum of a window, image pointing at the first of the channels. The first of equals wins, but any NaN does. */
+static inline vector window_max(const area a, int width, int channels, __global const float *image, int_vector *position)
+{
 	vector best = (vector)(-INFINITY);
-	int_vector where = (int_vector)(top * w.width + left);
-	for (int i = top; i < bottom; i++) {
-		for (int j = left; j < right; j++) {
-			const vector value = LW_LOAD(VECTOR, image + (size_t)(i * w.width + j) * w.channels);
+	int_vector where = (int_vector)(a.top * width + a.left);
+	for (int i = a.top; i < a.bottom; i++) {
+		int pixel = i * width + a.left;
+		__global const float *from = image + (size_t)pixel * channels;
+		for (int j = a.left; j < a.right; j++, pixel++, from += channels) {
+			const vector value = LW_LOAD(VECTOR, from);
 			const int_vector better = (value > best) | (value != value);
 			best = better ? value : best;
-			where = better ? (int_vector)(i * w.width + j) : where;
+			where = better ? (int_vector)(pixel) : where;
 		}
 	}
 	*position = where;
 	return best;
 }
 
-/* Sum of the output gradients of the windows whose maximum was input pixel (i, j). */
-static inline vector max_gradient(const windows w, __global const float *output_gradient, __global const int *argmax, int i, int j)
+/* Sum of the output gradients of those windows whose maximum was the pixel `me`. */
+static inline vector max_gradient(const area a, int out_width, int channels, __global const float *output_gradient,
+				  __global const int *argmax, int me)
 {
-	const int_vector me = (int_vector)(i * w.width + j);
-	const int bottom = last_window(i, w.pad_height, w.stride_height, w.out_height);
-	const int right = last_window(j, w.pad_width, w.stride_width, w.out_width);
 	vector sum = (vector)(0.0f);
-	for (int y = first_window(i, w.pad_height, w.kernel_height, w.stride_height); y <= bottom; y++) {
-		for (int x = first_window(j, w.pad_width, w.kernel_width, w.stride_width); x <= right; x++) {
-			const size_t at = (size_t)(y * w.out_width + x) * w.channels;
+	for (int y = a.top; y < a.bottom; y++) {
+		for (int x = a.left; x < a.right; x++) {
+			const size_t at = (size_t)(y * out_width + x) * channels;
 			const vector gradient = LW_LOAD(VECTOR, output_gradient + at);
-			sum += LW_LOAD(VECTOR, argmax + at) == me ? gradient : (vector)(0.0f);
+			sum += LW_LOAD(VECTOR, argmax + at) == (int_vector)(me) ? gradient : (vector)(0.0f);
 		}
 	}
 	return sum;
@@ -82,25 +110,20 @@ static inline float divisor(const windows w, int y, int x, int count_include_pad
 	return (float)((bottom - top) * (right - left));
 }
 
-static inline vector window_average(const windows w, __global const float *image, int y, int x, int count_include_pad)
+static inline vector window_average(const area a, int width, int channels, __global const float *image, float divide_by)
 {
-	const int top = max(y * w.stride_height - w.pad_height, 0), left = max(x * w.stride_width - w.pad_width, 0);
-	const int bottom = min(y * w.stride_height - w.pad_height + w.kernel_height, w.height);
-	const int right = min(x * w.stride_width - w.pad_width + w.kernel_width, w.width);
 	vector sum = (vector)(0.0f);
-	for (int i = top; i < bottom; i++)
-		for (int j = left; j < right; j++)
-			sum += LW_LOAD(VECTOR, image + (size_t)(i * w.width + j) * w.channels);
-	return LW_DIV(VECTOR, sum, (vector)(divisor(w, y, x, count_include_pad)));
+	for (int i = a.top; i < a.bottom; i++)
+		for (int j = a.left; j < a.right; j++)
+			sum += LW_LOAD(VECTOR, image + (size_t)(i * width + j) * channels);
+	return LW_DIV(VECTOR, sum, (vector)(divide_by));
 }
 
-static inline vector average_gradient(const windows w, __global const float *output_gradient, int i, int j, int count_include_pad)
+static inline vector average_gradient(const windows w, const area a, __global const float *output_gradient, int count_include_pad)
 {
-	const int bottom = last_window(i, w.pad_height, w.stride_height, w.out_height);
-	const int right = last_window(j, w.pad_width, w.stride_width, w.out_width);
 	vector sum = (vector)(0.0f);
-	for (int y = first_window(i, w.pad_height, w.kernel_height, w.stride_height); y <= bottom; y++) {
-		for (int x = first_window(j, w.pad_width, w.kernel_width, w.stride_width); x <= right; x++) {
+	for (int y = a.top; y < a.bottom; y++) {
+		for (int x = a.left; x < a.right; x++) {
 			const vector gradient = LW_LOAD(VECTOR, output_gradient + (size_t)(y * w.out_width + x) * w.channels);
 			sum += LW_DIV(VECTOR, gradient, (vector)(divisor(w, y, x, count_include_pad)));
 		}
@@ -109,7 +132,10 @@ static inline vector average_gradient(const windows w, __global const float *out
 }
 
 #if VECTOR == 1
-/* An item per output element (forward) or input element (backward); count is their number. argmax may be NULL. */
+/*
+ * An item per output element (forward) or input element (backward); count is their number. argmax may be NULL, and so may
+ * the input of backward, which masks the gradient.
+ */
 __kernel void maxpool_forward(__global const float *input, __global float *output, __global int *argmax, int count,
 			      WINDOWS_ARGUMENTS)
 {
@@ -118,23 +144,24 @@ __kernel void maxpool_forward(__global const float *input, __global float *outpu
 	if (i >= count)
 		return;
 	const int c = i % channels, x = i / channels % out_width, row = i / channels / out_width;
-	const int image = row / out_height;
+	const area window = window_at(w, row % out_height, x);
 	int position;
-	output[i] = window_max(w, input + (size_t)image * height * width * channels + c, row % out_height, x, &position);
+	output[i] = window_max(window, width, channels, input + (size_t)(row / out_height) * height * width * channels + c, &position);
 	if (argmax)
 		argmax[i] = position;
 }
 
-__kernel void maxpool_backward(__global const float *output_gradient, __global const int *argmax,
+__kernel void maxpool_backward(__global const float *output_gradient, __global const int *argmax, __global const float *input,
 			       __global float *input_gradient, int count, WINDOWS_ARGUMENTS)
 {
 	const windows w = WINDOWS;
 	const int i = get_global_id(0);
 	if (i >= count)
 		return;
-	const int c = i % channels, x = i / channels % width, row = i / channels / width;
+	const int c = i % channels, x = i / channels % width, row = i / channels / width, y = row % height;
 	const size_t at = (size_t)(row / height) * out_height * out_width * channels + c;
-	input_gradient[i] = max_gradient(w, output_gradient + at, argmax + at, row % height, x);
+	const float gradient = max_gradient(windows_over(w, y, x), out_width, channels, output_gradient + at, argmax + at, y * width + x);
+	input_gradient[i] = input ? masked(gradient, input + i) : gradient;
 }
 
 __kernel void avgpool_forward(__global const float *input, __global float *output, int count, int count_include_pad,
@@ -144,13 +171,13 @@ __kernel void avgpool_forward(__global const float *input, __global float *outpu
 	const int i = get_global_id(0);
 	if (i >= count)
 		return;
-	const int c = i % channels, x = i / channels % out_width, row = i / channels / out_width;
+	const int c = i % channels, x = i / channels % out_width, row = i / channels / out_width, y = row % out_height;
 	const size_t at = (size_t)(row / out_height) * height * width * channels + c;
-	output[i] = window_average(w, input + at, row % out_height, x, count_include_pad);
+	output[i] = window_average(window_at(w, y, x), width, channels, input + at, divisor(w, y, x, count_include_pad));
 }
 
-__kernel void avgpool_backward(__global const float *output_gradient, __global float *input_gradient, int count,
-			       int count_include_pad, WINDOWS_ARGUMENTS)
+__kernel void avgpool_backward(__global const float *output_gradient, __global const float *input, __global float *input_gradient,
+			       int count, int count_include_pad, WINDOWS_ARGUMENTS)
 {
 	const windows w = WINDOWS;
 	const int i = get_global_id(0);
@@ -158,17 +185,22 @@ __kernel void avgpool_backward(__global const float *output_gradient, __global f
 		return;
 	const int c = i % channels, x = i / channels % width, row = i / channels / width;
 	const size_t at = (size_t)(row / height) * out_height * out_width * channels + c;
-	input_gradient[i] = average_gradient(w, output_gradient + at, row % height, x, count_include_pad);
+	const float gradient = average_gradient(w, windows_over(w, row % height, x), output_gradient + at, count_include_pad);
+	input_gradient[i] = input ? masked(gradient, input + i) : gradient;
 }
 
-__kernel void globalavgpool_backward(__global const float *output_gradient, __global float *input_gradient, int count,
-				     int pixels, int channels)
+__kernel void globalavgpool_backward(__global const float *output_gradient, __global const float *input, __global float *input_gradient,
+				     int count, int pixels, int channels)
 {
 	const int i = get_global_id(0);
-	if (i < count)
-		input_gradient[i] = lw_div_float(output_gradient[i / (pixels * channels) * channels + i % channels], (float)pixels);
+	if (i >= count)
+		return;
+	const float each = lw_div_float(output_gradient[i / (pixels * channels) * channels + i % channels], (float)pixels);
+	input_gradient[i] = input ? masked(each, input + i) : each;
 }
 #else
+#define FOR_CHANNELS for (int k = 0, c = 0; k < channels; k += VECTOR, c = min(k, channels - VECTOR))
+
 /* An item per row of the output (forward) or of the input (backward), of all images; at least VECTOR channels. */
 __kernel void maxpool_forward_rows(__global const float *input, __global float *output, __global int *argmax,
 				   WINDOWS_ARGUMENTS)
@@ -178,18 +210,18 @@ __kernel void maxpool_forward_rows(__global const float *input, __global float *
 	input += (size_t)(row / out_height) * height * width * channels;
 	for (int x = 0; x < out_width; x++) {
 		const size_t at = ((size_t)row * out_width + x) * channels;
-		for (int c = 0; c < channels; c += VECTOR) {
-			const int from = min(c, channels - VECTOR);
+		const area window = window_at(w, y, x);
+		FOR_CHANNELS {
 			int_vector position;
-			const vector best = window_max(w, input + from, y, x, &position);
-			LW_STORE(VECTOR, best, output + at + from);
+			const vector best = window_max(window, width, channels, input + c, &position);
+			LW_STORE(VECTOR, best, output + at + c);
 			if (argmax)
-				LW_STORE(VECTOR, position, argmax + at + from);
+				LW_STORE(VECTOR, position, argmax + at + c);
 		}
 	}
 }
 
-__kernel void maxpool_backward_rows(__global const float *output_gradient, __global const int *argmax,
+__kernel void maxpool_backward_rows(__global const float *output_gradient, __global const int *argmax, __global const float *input,
 				    __global float *input_gradient, WINDOWS_ARGUMENTS)
 {
 	const windows w = WINDOWS;
@@ -198,9 +230,12 @@ __kernel void maxpool_backward_rows(__global const float *output_gradient, __glo
 	argmax += (size_t)(row / height) * out_height * out_width * channels;
 	for (int x = 0; x < width; x++) {
 		const size_t at = ((size_t)row * width + x) * channels;
-		for (int c = 0; c < channels; c += VECTOR) {
-			const int from = min(c, channels - VECTOR);
-			LW_STORE(VECTOR, max_gradient(w, output_gradient + from, argmax + from, y, x), input_gradient + at + from);
+		const area over = windows_over(w, y, x);
+		FOR_CHANNELS {
+			vector gradient = max_gradient(over, out_width, channels, output_gradient + c, argmax + c, y * width + x);
+			if (input)
+				gradient = masked(gradient, input + at + c);
+			LW_STREAM(STREAM, VECTOR, gradient, input_gradient + at + c);
 		}
 	}
 }
@@ -213,40 +248,45 @@ __kernel void avgpool_forward_rows(__global const float *input, __global float *
 	input += (size_t)(row / out_height) * height * width * channels;
 	for (int x = 0; x < out_width; x++) {
 		const size_t at = ((size_t)row * out_width + x) * channels;
-		for (int c = 0; c < channels; c += VECTOR) {
-			const int from = min(c, channels - VECTOR);
-			LW_STORE(VECTOR, window_average(w, input + from, y, x, count_include_pad), output + at + from);
-		}
+		const area window = window_at(w, y, x);
+		const float divide_by = divisor(w, y, x, count_include_pad);
+		FOR_CHANNELS
+			LW_STORE(VECTOR, window_average(window, width, channels, input + c, divide_by), output + at + c);
 	}
 }
 
-__kernel void avgpool_backward_rows(__global const float *output_gradient, __global float *input_gradient,
-				    int count_include_pad, WINDOWS_ARGUMENTS)
+__kernel void avgpool_backward_rows(__global const float *output_gradient, __global const float *input,
+				    __global float *input_gradient, int count_include_pad, WINDOWS_ARGUMENTS)
 {
 	const windows w = WINDOWS;
 	const int row = get_global_id(0), y = row % height;
 	output_gradient += (size_t)(row / height) * out_height * out_width * channels;
 	for (int x = 0; x < width; x++) {
 		const size_t at = ((size_t)row * width + x) * channels;
-		for (int c = 0; c < channels; c += VECTOR) {
-			const int from = min(c, channels - VECTOR);
-			const vector gradient = average_gradient(w, output_gradient + from, y, x, count_include_pad);
-			LW_STORE(VECTOR, gradient, input_gradient + at + from);
+		const area over = windows_over(w, y, x);
+		FOR_CHANNELS {
+			vector gradient = average_gradient(w, over, output_gradient + c, count_include_pad);
+			if (input)
+				gradient = masked(gradient, input + at + c);
+			LW_STREAM(STREAM, VECTOR, gradient, input_gradient + at + c);
 		}
 	}
 }
 
-/* An item per image. */
-__kernel void globalavgpool_backward_images(__global const float *output_gradient, __global float *input_gradient, int pixels,
-					    int channels)
+/* An item per image and 256 pixels (dimension 0: these, 1: image). */
+__kernel void globalavgpool_backward_images(__global const float *output_gradient, __global const float *input,
+					    __global float *input_gradient, int pixels, int channels)
 {
-	const int image = get_global_id(0);
-	for (int c = 0; c < channels; c += VECTOR) {
-		const int from = min(c, channels - VECTOR);
-		const vector total = LW_LOAD(VECTOR, output_gradient + (size_t)image * channels + from);
-		const vector each = LW_DIV(VECTOR, total, (vector)((float)pixels));
-		for (int pixel = 0; pixel < pixels; pixel++)
-			LW_STORE(VECTOR, each, input_gradient + ((size_t)image * pixels + pixel) * channels + from);
+	const int image = get_global_id(1), first = (int)get_global_id(0) * 256, end = min(first + 256, pixels);
+	output_gradient += (size_t)image * channels;
+	for (int pixel = first; pixel < end; pixel++) {
+		const size_t at = ((size_t)image * pixels + pixel) * channels;
+		FOR_CHANNELS {
+			vector each = LW_DIV(VECTOR, LW_LOAD(VECTOR, output_gradient + c), (vector)((float)pixels));
+			if (input)
+				each = masked(each, input + at + c);
+			LW_STREAM(STREAM, VECTOR, each, input_gradient + at + c);
+		}
 	}
 }
 #endif

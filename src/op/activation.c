@@ -8,7 +8,7 @@ typedef enum activation { RELU, LEAKY_RELU, RELU6, SIGMOID, TANH } activation;
 static lw_status activate(const lw_op_context *context, activation kind, bool backward, size_t count, float slope,
 			  lw_buf *const *buffers, int buffer_count)
 {
-	const bool runs = kind <= RELU6 && lw_op_form(context) == LW_VECTOR;
+	const bool runs = lw_op_form(context) == LW_VECTOR;
 	lw_variant variant = {.source = "activation"};
 	lw_launch launch;
 
@@ -17,8 +17,10 @@ static lw_status activate(const lw_op_context *context, activation kind, bool ba
 	else
 		variant.function = backward ? "activation_backward" : "activation_forward";
 	lw_variant_option(&variant, "KIND", kind);
-	if (runs)
+	if (runs) {
 		lw_variant_option(&variant, "VECTOR", lw_op_vector_width(context->device, count));
+		lw_variant_option(&variant, "STREAM", lw_op_streams(context->device, count, LW_OP_RUN));
+	}
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	for (int i = 0; i < buffer_count; i++)
 		lw_arg_buf(&launch, buffers[i]);
@@ -121,5 +123,5 @@ static lw_status tanh_rule(const lw_layer_options *options, const lw_shape *inpu
 ACTIVATION(relu, RELU, no_keys, LW_SCALAR_AND_VECTOR)
 ACTIVATION(leaky_relu, LEAKY_RELU, leaky_keys, LW_SCALAR_AND_VECTOR)
 ACTIVATION(relu6, RELU6, no_keys, LW_SCALAR_AND_VECTOR)
-ACTIVATION(sigmoid, SIGMOID, no_keys, 1)
-ACTIVATION(tanh, TANH, no_keys, 1)
+ACTIVATION(sigmoid, SIGMOID, no_keys, LW_SCALAR_AND_VECTOR)
+ACTIVATION(tanh, TANH, no_keys, LW_SCALAR_AND_VECTOR)

@@ -1,19 +1,23 @@
 /* add: the sum of its inputs, in their order. And lw_accumulate, which sums gradients. */
 #include "op/support.h"
 
-static lw_status sum_of(const lw_op_context *context, size_t count, lw_buf *a, lw_buf *b, lw_buf *sum)
+static lw_status sum_of(const lw_op_context *context, size_t count, lw_buf *a, lw_buf *b, lw_buf *sum, bool relu)
 {
 	const bool runs = lw_op_form(context) == LW_VECTOR;
 	lw_variant variant = {.source = "add", .function = runs ? "add_runs" : "add"};
 	lw_launch launch;
 
-	if (runs)
+	if (runs) {
 		lw_variant_option(&variant, "VECTOR", lw_op_vector_width(context->device, count));
+		/* a sum that is one of its terms is in the caches already */
+		lw_variant_option(&variant, "STREAM", sum != a && sum != b && lw_op_streams(context->device, count, LW_OP_RUN));
+	}
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, a);
 	lw_arg_buf(&launch, b);
 	lw_arg_buf(&launch, sum);
 	lw_arg_int(&launch, (int)count);
+	lw_arg_int(&launch, relu);
 	if (runs) {
 		lw_arg_int(&launch, LW_OP_RUN);
 		lw_launch_1d(&launch, lw_op_runs(count), 1);
@@ -27,7 +31,7 @@ static lw_status sum_of(const lw_op_context *context, size_t count, lw_buf *a, l
 
 lw_status lw_accumulate(const lw_op_context *context, size_t count, lw_buf *from, lw_buf *to)
 {
-	return count ? sum_of(context, count, to, from, to) : LW_OK;
+	return count ? sum_of(context, count, to, from, to, false) : LW_OK;
 }
 
 static lw_status rule(const lw_layer_options *options, const lw_shape *inputs, int input_count, lw_op_rule *result)
@@ -47,9 +51,9 @@ static lw_status forward(const lw_op_context *context, const lw_op_call *call)
 {
 	const size_t count = lw_shape_count(call->output_shape);
 
-	LW_TRY(sum_of(context, count, call->input[0], call->input[1], call->output));
+	LW_TRY(sum_of(context, count, call->input[0], call->input[1], call->output, call->relu && call->input_count == 2));
 	for (int i = 2; i < call->input_count; i++)
-		LW_TRY(sum_of(context, count, call->output, call->input[i], call->output));
+		LW_TRY(sum_of(context, count, call->output, call->input[i], call->output, call->relu && i + 1 == call->input_count));
 	return LW_OK;
 }
 
@@ -76,4 +80,5 @@ const lw_op lw_op_add = {
 	.rule = rule,
 	.forward = forward,
 	.backward = backward,
+	.fuses = LW_FUSES_RELU,
 };

@@ -76,12 +76,14 @@ static int form(const lw_op_context *context, const lw_op_call *call)
 	return applies(context, call, lw_op_form(context)) ? lw_op_form(context) : LW_SCALAR;
 }
 
-static lw_status begin(lw_launch *launch, const lw_op_context *context, const char *function, int channels, int chosen)
+static lw_status begin(lw_launch *launch, const lw_op_context *context, const char *function, lw_shape written, int chosen)
 {
 	lw_variant variant = {.source = "pool", .function = function};
-	const int width = chosen == LW_VECTOR ? lw_op_vector_width(context->device, (size_t)channels) : 1;
+	const size_t channels = (size_t)written.c;
+	const int width = chosen == LW_VECTOR ? lw_op_vector_width(context->device, channels) : 1;
 
 	lw_variant_option(&variant, "VECTOR", width);
+	lw_variant_option(&variant, "STREAM", width > 1 && lw_op_streams(context->device, lw_shape_count(written), channels));
 	return lw_launch_begin(launch, context->device, &variant);
 }
 
@@ -96,6 +98,9 @@ static void windows_arguments(lw_launch *launch, const lw_op_call *call)
 		lw_arg_int(launch, values[i]);
 }
 
+/* What backward masks its gradient by. */
+static lw_buf *mask_of(const lw_op_call *call) { return call->mask_input ? call->input[0] : NULL; }
+
 /* One item per element of `shape`, or per row of it. */
 static lw_status run_windows(const lw_op_context *context, const lw_op_call *call, const char *const functions[2],
 			     lw_buf *const *buffers, int buffer_count, lw_shape shape, bool average)
@@ -103,7 +108,7 @@ static lw_status run_windows(const lw_op_context *context, const lw_op_call *cal
 	const int chosen = form(context, call);
 	lw_launch launch;
 
-	LW_TRY(begin(&launch, context, functions[chosen], shape.c, chosen));
+	LW_TRY(begin(&launch, context, functions[chosen], shape, chosen));
 	for (int i = 0; i < buffer_count; i++)
 		lw_arg_buf(&launch, buffers[i]);
 	if (chosen == LW_SCALAR)
@@ -131,11 +136,11 @@ static lw_status maxpool_forward(const lw_op_context *context, const lw_op_call 
 static lw_status maxpool_backward(const lw_op_context *context, const lw_op_call *call)
 {
 	static const char *const functions[] = {"maxpool_backward", "maxpool_backward_rows"};
-	lw_buf *const buffers[] = {call->output_gradient, call->saved, call->input_gradient[0]};
+	lw_buf *const buffers[] = {call->output_gradient, call->saved, mask_of(call), call->input_gradient[0]};
 
 	if (!call->input_gradient[0])
 		return LW_OK;
-	return run_windows(context, call, functions, buffers, 3, call->input_shape[0], false);
+	return run_windows(context, call, functions, buffers, 4, call->input_shape[0], false);
 }
 
 static lw_status avgpool_forward(const lw_op_context *context, const lw_op_call *call)
@@ -149,11 +154,11 @@ static lw_status avgpool_forward(const lw_op_context *context, const lw_op_call 
 static lw_status avgpool_backward(const lw_op_context *context, const lw_op_call *call)
 {
 	static const char *const functions[] = {"avgpool_backward", "avgpool_backward_rows"};
-	lw_buf *const buffers[] = {call->output_gradient, call->input_gradient[0]};
+	lw_buf *const buffers[] = {call->output_gradient, mask_of(call), call->input_gradient[0]};
 
 	if (!call->input_gradient[0])
 		return LW_OK;
-	return run_windows(context, call, functions, buffers, 2, call->input_shape[0], true);
+	return run_windows(context, call, functions, buffers, 3, call->input_shape[0], true);
 }
 
 static lw_status globalavgpool_rule(const lw_layer_options *options, const lw_shape *inputs, int input_count,
@@ -172,7 +177,7 @@ static lw_status globalavgpool_forward(const lw_op_context *context, const lw_op
 	const int width = chosen == LW_VECTOR ? lw_op_vector_width(context->device, (size_t)in.c) : 1;
 	lw_launch launch;
 
-	LW_TRY(begin(&launch, context, "globalavgpool_forward", in.c, chosen));
+	LW_TRY(begin(&launch, context, "globalavgpool_forward", call->output_shape, chosen));
 	lw_arg_buf(&launch, call->input[0]);
 	lw_arg_buf(&launch, call->output);
 	lw_arg_int(&launch, in.h * in.w);
@@ -196,17 +201,22 @@ static lw_status globalavgpool_backward(const lw_op_context *context, const lw_o
 
 	if (!call->input_gradient[0])
 		return LW_OK;
-	LW_TRY(begin(&launch, context, functions[chosen], in.c, chosen));
+	LW_TRY(begin(&launch, context, functions[chosen], in, chosen));
 	lw_arg_buf(&launch, call->output_gradient);
+	lw_arg_buf(&launch, mask_of(call));
 	lw_arg_buf(&launch, call->input_gradient[0]);
 	if (chosen == LW_SCALAR)
 		lw_arg_int(&launch, (int)lw_shape_count(in));
 	lw_arg_int(&launch, in.h * in.w);
 	lw_arg_int(&launch, in.c);
-	if (chosen == LW_SCALAR)
+	if (chosen == LW_SCALAR) {
 		lw_op_items(&launch, lw_shape_count(in));
-	else
-		lw_launch_1d(&launch, (size_t)in.n, 1);
+	} else {
+		launch.dimensions = 2;
+		launch.global[0] = ((size_t)in.h * (size_t)in.w + 255) / 256;
+		launch.global[1] = (size_t)in.n;
+		launch.local[0] = launch.local[1] = 1;
+	}
 	launch.flops = (double)lw_shape_count(in);
 	launch.bytes = 4.0 * (double)lw_shape_count(in);
 	return lw_queue_launch(context->queue, &launch, NULL);
@@ -229,6 +239,7 @@ static const char *const no_keys[] = {NULL};
 		.rule = name##_rule,                                                                                   \
 		.forward = name##_forward,                                                                             \
 		.backward = name##_backward,                                                                           \
+		.fuses = LW_FUSES_INPUT_MASK,                                                                          \
 	};
 
 POOL(maxpool, maxpool_keys)

@@ -8,6 +8,9 @@ static const lw_op_case cases[] = {
 	{.name = "two values", .input_count = 2, .inputs = {{1, 1, 1, 1}, {1, 1, 1, 1}}},
 	{.name = "four", .input_count = 4, .inputs = {{1, 4, 4, 3}, {1, 4, 4, 3}, {1, 4, 4, 3}, {1, 4, 4, 3}}},
 	{.name = "NaN, infinities", .input_count = 2, .inputs = {{1, 8, 8, 8}, {1, 8, 8, 8}}, .values = LW_VALUES_SPECIAL},
+	{.name = "two, relu", .input_count = 2, .inputs = {{2, 3, 5, 7}, {2, 3, 5, 7}}, .relu = true},
+	{.name = "three, relu", .input_count = 3, .inputs = {{1, 9, 5, 7}, {1, 9, 5, 7}, {1, 9, 5, 7}}, .relu = true},
+	{.name = "two, relu, NaN", .input_count = 2, .inputs = {{1, 8, 8, 8}, {1, 8, 8, 8}}, .relu = true, .values = LW_VALUES_SPECIAL},
 	{.name = "more than one run", .input_count = 2, .inputs = {{3, 31, 29, 7}, {3, 31, 29, 7}}, .large = true},
 };
 

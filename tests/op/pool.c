@@ -16,6 +16,8 @@ static const lw_op_case max_cases[] = {
 	{.name = "equal values", .inputs = {{1, 7, 7, 8}}, .options = {.kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}}, .training = true, .values = LW_VALUES_TIES},
 	{.name = "NaN, infinities", .inputs = {{1, 8, 8, 16}}, .options = {.kernel = {2, 2}}, .training = true, .values = LW_VALUES_SPECIAL},
 	{.name = "evaluation", .inputs = {{1, 6, 6, 4}}, .options = {.kernel = {2, 2}}},
+	{.name = "2x2, input masked", .inputs = {{2, 6, 7, 19}}, .options = {.kernel = {2, 2}}, .training = true, .mask_input = true},
+	{.name = "3x3 stride 2, input masked", .inputs = {{1, 9, 7, 16}}, .options = {.kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}}, .training = true, .mask_input = true},
 	{.name = "larger", .inputs = {{3, 29, 31, 33}}, .options = {.kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}}, .training = true, .large = true},
 };
 
@@ -28,6 +30,8 @@ static const lw_op_case average_cases[] = {
 	{.name = "overlapping, 3x2 stride 1", .inputs = {{2, 5, 6, 4}}, .options = {.kernel = {3, 2}, .stride = {1, 1}, .pad = {1, 0}, .count_include_pad = true}},
 	{.name = "one pixel, padded", .inputs = {{1, 1, 1, 1}}, .options = {.kernel = {3, 3}, .stride = {1, 1}, .pad = {1, 1}, .count_include_pad = true}},
 	{.name = "NaN, infinities", .inputs = {{1, 8, 8, 16}}, .options = {.kernel = {2, 2}, .count_include_pad = true}, .values = LW_VALUES_SPECIAL},
+	{.name = "2x2, input masked", .inputs = {{2, 6, 7, 19}}, .options = {.kernel = {2, 2}, .count_include_pad = true}, .mask_input = true},
+	{.name = "3x3 stride 2, input masked", .inputs = {{1, 9, 7, 16}}, .options = {.kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}, .count_include_pad = true}, .mask_input = true},
 	{.name = "larger", .inputs = {{3, 29, 31, 33}}, .options = {.kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}, .count_include_pad = true}, .large = true},
 };
 
@@ -35,6 +39,7 @@ static const lw_op_case global_cases[] = {
 	{.name = "one pixel", .inputs = {{2, 1, 1, 1}}},
 	{.name = "7x7", .inputs = {{3, 7, 7, 21}}},
 	{.name = "one channel", .inputs = {{2, 5, 4, 1}}},
+	{.name = "input masked", .inputs = {{2, 17, 19, 21}}, .mask_input = true},
 	{.name = "more than one part", .inputs = {{1, 17, 31, 5}}},
 	{.name = "NaN, infinities", .inputs = {{2, 3, 5, 16}}, .values = LW_VALUES_SPECIAL},
 };
