@@ -138,3 +138,12 @@
 		o1 = fma((T)(1.0f / 12.0f), i3 - i4, (T)(1.0f / 6.0f) * (i2 - i1));                                    \
 		o2 = fma((T)(1.0f / 6.0f), far_even - even, i5);                                                       \
 	}
+#define WINOGRAD_FILTER_ADJOINT_2_5(T, i0, i1, i2, i3, i4, i5, o0, o1, o2, o3, o4)                                     \
+	{                                                                                                              \
+		const T even = i1 + i2, far_even = i3 + i4, odd = (T)(1.0f / 6.0f) * (i2 - i1), far_odd = i3 - i4;     \
+		o0 = fma((T)(1.0f / 24.0f), far_even, fma((T)(-1.0f / 6.0f), even, (T)(0.25f) * i0));                  \
+		o1 = fma((T)(1.0f / 12.0f), far_odd, odd);                                                             \
+		o2 = (T)(1.0f / 6.0f) * (far_even - even);                                                             \
+		o3 = fma((T)(1.0f / 3.0f), far_odd, odd);                                                              \
+		o4 = fma((T)(2.0f / 3.0f), far_even, fma((T)(-1.0f / 6.0f), even, i5));                                \
+	}
