@@ -12,5 +12,6 @@
 #include <layerwise/recipe.h>
 #include <layerwise/report.h>
 #include <layerwise/train.h>
+#include <layerwise/tune.h>
 
 #endif

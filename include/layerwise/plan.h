@@ -15,6 +15,7 @@
 #include <layerwise/device.h>
 #include <layerwise/model.h>
 #include <layerwise/optim.h>
+#include <layerwise/tune.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,6 +26,12 @@ typedef struct lw_plan lw_plan;
 /* once: one backward for all groups. per_group: one backward per group, the naive way, as a baseline; same bits. */
 typedef enum lw_gradients { LW_GRADIENTS_ONCE, LW_GRADIENTS_PER_GROUP } lw_gradients;
 
+/*
+ * Whether a plan takes what earlier tuning found fastest on the device (which may be another algorithm, and other bits,
+ * unless `reproducible`): default: unless the environment has LAYERWISE_TUNE=off.
+ */
+typedef enum lw_tuning_use { LW_TUNING_DEFAULT, LW_TUNING_OFF, LW_TUNING_ON } lw_tuning_use;
+
 typedef struct lw_plan_options {
 	int batch;           /* images of a step, 64 */
 	lw_precision precision;
@@ -33,6 +40,7 @@ typedef struct lw_plan_options {
 	double label_smoothing;
 	uint32_t seed;       /* of dropout */
 	int64_t total_steps; /* what schedules run to; 0 where no schedule needs it */
+	lw_tuning_use tuning;
 } lw_plan_options;
 
 LW_API void lw_plan_defaults(lw_plan_options *options);
@@ -80,6 +88,14 @@ LW_API lw_status lw_plan_prefetch(lw_plan *plan, const float *images, const int3
 /* Forward in evaluation mode over count images (any number up to batch): adds to *loss_sum and *correct; logits (count x classes) may be NULL. */
 LW_API lw_status lw_plan_evaluate(lw_plan *plan, const float *images, const int32_t *labels, int count, double *loss_sum,
 				  size_t *correct, float *logits);
+
+/*
+ * Searches what is fastest on the device for each pass of each layer that is not known yet, most FLOPs first, and
+ * remembers it for later runs. What the budget does not suffice for is remembered with its default, so that a second run
+ * takes the same choices and has the same bits. Before the first step: LW_E_ARGUMENT later. Without tuning (see
+ * lw_tuning_use) and on simulated devices it does nothing.
+ */
+LW_API lw_status lw_plan_tune(lw_plan *plan, const lw_tune_options *options);
 
 /* How many logits an image gets. */
 LW_API int lw_plan_classes(const lw_plan *plan);

@@ -18,6 +18,15 @@ const char *lw_kernel_source(const char *name)
 	return NULL;
 }
 
+uint64_t lw_kernel_sources_hash(void)
+{
+	uint64_t hash = lw_hash(lw_version(), strlen(lw_version()), 0);
+
+	for (const struct lw_embedded_kernel *k = lw_embedded_kernels; k->name; k++)
+		hash = lw_hash(k->text, strlen(k->text), lw_hash(k->name, strlen(k->name), hash));
+	return hash;
+}
+
 /* The line after this one, or the end. */
 static char *next_line(char *line)
 {

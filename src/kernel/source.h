@@ -10,4 +10,7 @@
  */
 lw_status lw_kernel_text(char **text, const char *source, const char *function);
 
+/* Of this version and all its sources: another where any kernel may be another. */
+uint64_t lw_kernel_sources_hash(void);
+
 #endif

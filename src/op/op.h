@@ -124,8 +124,7 @@ typedef struct lw_op {
 /* The choice for a pass: the forced one, else the tuner's, else the first. LW_E_UNSUPPORTED where there is none. */
 lw_status lw_op_choose(const lw_op_context *context, const lw_op *op, const lw_op_call *call, lw_pass pass, lw_choice *choice);
 
-/* What the tuner's findings are kept under: operator, pass, shapes, options, precision. */
-enum { LW_TUNING_KEY = 256 };
+/* What the tuner's findings are kept under: operator, pass, shapes, options, precision; LW_TUNING_KEY bytes at key. */
 void lw_op_tuning_key(const lw_op_context *context, const lw_op *op, const lw_op_call *call, lw_pass pass, char *key);
 extern const char *const lw_pass_names[LW_PASS_COUNT];
 

@@ -72,6 +72,7 @@ static lw_status create_executor(lw_plan *plan)
 	lw_executor_options options = {.batch = plan->options.batch,
 				       .precision = plan->options.precision,
 				       .reproducible = plan->options.reproducible,
+				       .tuning = plan->tuning,
 				       .label_smoothing = plan->options.label_smoothing,
 				       .seed = plan->options.seed,
 				       .gradient_ready = lw_updates_gradient_ready,
@@ -194,6 +195,7 @@ lw_status lw_plan_create(lw_plan **plan, lw_net *net, lw_device *const *devices,
 	p->device = devices[0];
 	LW_GO(lw_groups_create(&p->groups, net, optim, groups, group_count));
 	LW_GO(check_owners(p));
+	LW_GO(lw_plan_open_tuning(p));
 	LW_GO(lw_queue_create(&p->queue, p->device));
 	p->context = (lw_op_context){.device = p->device,
 				     .queue = p->queue,
@@ -231,6 +233,7 @@ void lw_plan_destroy(lw_plan **plan)
 	lw_buf_destroy(&p->gradients);
 	lw_layout_clear(&p->layout);
 	lw_groups_destroy(&p->groups);
+	lw_tuning_close(&p->tuning);
 	lw_queue_destroy(&p->queue);
 	free(p->applied);
 	free(p->t);

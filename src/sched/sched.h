@@ -71,6 +71,7 @@ struct lw_plan {
 	lw_buf *params, *gradients;
 	size_t statistics_at, statistics_floats; /* running statistics: a range of the arena */
 	lw_buf *statistics_before;               /* what they were before the step, to go back to where it is not finite */
+	lw_tuning *tuning; /* NULL: nothing is asked, nothing remembered */
 	lw_executor *executor;
 	lw_updates updates;
 	lw_outcome outcome;
@@ -103,6 +104,9 @@ lw_status lw_outcome_read(lw_plan *plan, lw_step_result *result);
 /* Keeps the running statistics as they are before a step, and brings them back. */
 lw_status lw_plan_keep_statistics(lw_plan *plan);
 lw_status lw_plan_bring_back_statistics(lw_plan *plan);
+
+/* Reads what is known of the device, unless it is not to be asked. */
+lw_status lw_plan_open_tuning(lw_plan *plan);
 
 /* (Re)makes executor, updates and outcome for the groups as they are frozen now. */
 lw_status lw_plan_rebuild(lw_plan *plan);

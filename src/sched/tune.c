@@ -1,0 +1,106 @@
+/* Tuning a plan: every pass that its net ever runs on the device, whatever is frozen now. */
+#include "net/net.h"
+#include "op/tune.h"
+#include "sched/sched.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+lw_status lw_plan_open_tuning(lw_plan *plan)
+{
+	const char *setting = getenv("LAYERWISE_TUNE");
+	bool off = plan->options.tuning == LW_TUNING_OFF;
+
+	off |= plan->options.tuning == LW_TUNING_DEFAULT && setting && strcmp(setting, "off") == 0;
+	/* a simulated device computes nothing that could be compared */
+	if (off || lw_device_get_info(plan->device)->type == LW_DEVICE_SIMULATED)
+		return LW_OK;
+	return lw_tuning_open(&plan->tuning, plan->device, NULL);
+}
+
+static bool ever_trains(const lw_plan *plan, int param)
+{
+	int group = plan->groups->group_of_param[param];
+
+	return group >= 0 && (!plan->groups->groups[group].frozen || plan->groups->groups[group].unfreeze_at);
+}
+
+/* What a layer's passes are called with; in the plan's executor it is the same. */
+static lw_op_call call_of(const lw_plan *plan, const lw_unit *unit)
+{
+	const lw_node *node = &plan->net->nodes[unit->node];
+	lw_op_call call = {.options = &node->options, .input_count = node->input_count, .training = true, .relu = unit->relu,
+			   .mask_input = unit->mask_input};
+
+	for (int k = 0; k < node->input_count; k++)
+		call.input_shape[k] = lw_net_shape(plan->net, node->inputs[k], plan->options.batch);
+	call.output_shape = lw_net_shape(plan->net, unit->node, plan->options.batch);
+	return call;
+}
+
+/* Adds the passes of a layer; below: something below it trains. */
+static void add_items(const lw_plan *plan, const lw_unit *unit, bool below, bool weight, lw_tune_item *items, size_t *count)
+{
+	const lw_node *node = &plan->net->nodes[unit->node];
+	const bool wanted[LW_PASS_COUNT] = {true, below, weight};
+
+	for (int pass = 0; node->op->choices && pass < LW_PASS_COUNT; pass++)
+		if (wanted[pass])
+			items[(*count)++] = (lw_tune_item){node->op, call_of(plan, unit), (lw_pass)pass,
+							   node->rule.flops * plan->options.batch};
+}
+
+static lw_status list_items(const lw_plan *plan, lw_tune_item *items, size_t *count)
+{
+	const lw_net *net = plan->net;
+	bool *trains = NULL; /* the node or something below it */
+	lw_unit *units = NULL;
+	lw_status status;
+
+	*count = 0;
+	LW_GO(lw_alloc(&trains, net->node_count, sizeof *trains));
+	LW_GO(lw_fuse(&units, net, false));
+	for (size_t i = 0; i < net->node_count; i++) {
+		const lw_node *node = &net->nodes[i];
+		bool below = false, weight = false;
+
+		for (int k = 0; k < node->input_count; k++)
+			below |= node->inputs[k] != LW_NODE_INPUT && trains[node->inputs[k]];
+		for (int slot = 0; slot < node->rule.param_count; slot++)
+			weight |= ever_trains(plan, node->params[slot]);
+		trains[i] = below || weight;
+		for (size_t u = i; u < net->node_count; u++) /* a fused layer's unit stands at its last node */
+			if (units[u].node == (int)i && !units[u].absorbed)
+				add_items(plan, &units[u], below, weight, items, count);
+	}
+out:
+	free(units);
+	free(trains);
+	return status;
+}
+
+lw_status lw_plan_tune(lw_plan *plan, const lw_tune_options *options)
+{
+	lw_op_context context = {.device = plan->device, .queue = plan->queue, .precision = plan->options.precision,
+				 .reproducible = plan->options.reproducible, .force_variant = -1};
+	lw_tune_item *items;
+	lw_status status, rebuilt;
+	size_t count;
+
+	if (!plan->tuning)
+		return LW_OK;
+	if (plan->step > 0)
+		return lw_fail(LW_E_ARGUMENT, "tuning comes before the first step; %lld were taken", (long long)plan->step);
+	LW_TRY(lw_alloc(&items, plan->net->node_count * LW_PASS_COUNT, sizeof *items));
+	LW_GO(list_items(plan, items, &count));
+	LW_GO(lw_queue_finish(plan->queue));
+	/* its memory is needed, and with other choices it needs another amount */
+	lw_executor_destroy(&plan->executor);
+	status = lw_tune_items(&context, plan->tuning, items, count, options);
+	rebuilt = lw_plan_rebuild(plan);
+	if (status == LW_OK)
+		status = rebuilt;
+out:
+	free(items);
+	return status;
+}
