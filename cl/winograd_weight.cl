@@ -1,0 +1,352 @@
+/*
+ * winograd_weight.cl: backward of the weight by Winograd's convolutions.
+ *
+ * Tiles of OUTPUTS x OUTPUTS output pixels are numbered over the batch: image, tile row, tile column. Of each, V = B^T x B
+ * is taken from x and M = A gy A^T from its gradient, zeros outside the images. Per point, input channel c and output k, a
+ * part of the batch is one chain of fma over V[point][tile][c] * M[point][tile][k], tiles in order; the parts are added in
+ * order, and G^T sum G is the gradient of the weight. Every kernel here takes these steps.
+ *
+ * Transformed tiles are [channels / VECTOR][point][tile][VECTOR], `pitch` tiles apart from point to point, with zeros past
+ * the last channel. Sums are register tiles of ROWS outputs times LANES input channels.
+ *
+ * WINOGRAD_OUTPUTS, WINOGRAD_TAPS  as winograd_transform.cl's
+ * VECTOR   width of a vector: 1, 4, 8, 16; a multiple of ROWS
+ * VECTORS  vectors in a tile's row: 1, 2
+ * ROWS     rows of a tile, which are outputs
+ * PLACE    0: transformed tiles in global memory, sums in local; 1: the other way round; 2: in global and in private
+ */
+#ifndef VECTOR
+#define VECTOR 4
+#endif
+#ifndef VECTORS
+#define VECTORS 2
+#endif
+#ifndef ROWS
+#define ROWS 4
+#endif
+#ifndef PLACE
+#define PLACE 0
+#endif
+#include "winograd_transform.cl"
+
+#if PLACE == 0
+#define TILES __global
+#define SUMS __local
+#elif PLACE == 1
+#define TILES __local
+#define SUMS __global
+#else
+#define TILES __global
+#define SUMS
+#endif
+#define OUTPUTS WINOGRAD_OUTPUTS
+#define TAPS WINOGRAD_TAPS
+#define SIZE WINOGRAD_SIZE
+#define POINTS WINOGRAD_POINTS
+#define LANES (VECTOR * VECTORS)
+#if VECTORS == 2
+#define EACH_VECTOR(i, F) F(i, 0) F(i, 1)
+#else
+#define EACH_VECTOR(i, F) F(i, 0)
+#endif
+
+typedef LW_FLOAT(VECTOR) vector;
+
+static inline vector load_channels(__global const float *from, int count)
+{
+	if (count >= VECTOR)
+		return LW_LOAD(VECTOR, from);
+	if (count <= 0)
+		return (vector)(0.0f);
+	return LW_LOAD_PART(VECTOR, from, count);
+}
+
+/* One-dimensional transforms of neighbours, to every `step`-th vector: B^T of the input, A of the output's gradient, G^T of sums. */
+static inline void transform_input(const vector *d, vector *v, int step)
+{
+#if SIZE == 4
+	WINOGRAD_INPUT_4(vector, d[0], d[1], d[2], d[3], v[0], v[step], v[2 * step], v[3 * step])
+#else
+	WINOGRAD_INPUT_6(vector, d[0], d[1], d[2], d[3], d[4], d[5], v[0], v[step], v[2 * step], v[3 * step], v[4 * step], v[5 * step])
+#endif
+}
+
+static inline void transform_gradient(const vector *g, vector *m, int step)
+{
+#if SIZE == 4
+	WINOGRAD_OUTPUT_ADJOINT_2_3(vector, g[0], g[1], m[0], m[step], m[2 * step], m[3 * step])
+#elif OUTPUTS == 2
+	WINOGRAD_OUTPUT_ADJOINT_2_5(vector, g[0], g[1], m[0], m[step], m[2 * step], m[3 * step], m[4 * step], m[5 * step])
+#else
+	WINOGRAD_OUTPUT_ADJOINT_4_3(vector, g[0], g[1], g[2], g[3], m[0], m[step], m[2 * step], m[3 * step], m[4 * step], m[5 * step])
+#endif
+}
+
+static inline void transform_sums(const vector *u, vector *w, int step)
+{
+#if SIZE == 4
+	WINOGRAD_FILTER_ADJOINT_2_3(vector, u[0], u[1], u[2], u[3], w[0], w[step], w[2 * step])
+#elif TAPS == 3
+	WINOGRAD_FILTER_ADJOINT_4_3(vector, u[0], u[1], u[2], u[3], u[4], u[5], w[0], w[step], w[2 * step])
+#else
+	WINOGRAD_FILTER_ADJOINT_2_5(vector, u[0], u[1], u[2], u[3], u[4], u[5], w[0], w[step], w[2 * step], w[3 * step], w[4 * step])
+#endif
+}
+
+/* V of one tile and VECTOR channels, `count` of which there are, of an image of x that starts at the first of them */
+static inline void input_tile(TILES float *to, size_t pitch, __global const float *image, int top, int left, int height,
+			      int width, int channels, int count)
+{
+	vector column[SIZE], between[SIZE * SIZE];
+
+	for (int j = 0; j < SIZE; j++) {
+		const int w = left + j, across = w >= 0 && w < width ? count : 0;
+		for (int i = 0; i < SIZE; i++) {
+			const int h = top + i;
+			column[i] = load_channels(image + ((long)h * width + w) * channels, h >= 0 && h < height ? across : 0);
+		}
+		transform_input(column, between + j, SIZE);
+	}
+	for (int i = 0; i < SIZE; i++) {
+		transform_input(between + i * SIZE, column, 1);
+		for (int j = 0; j < SIZE; j++)
+			LW_STORE(VECTOR, column[j], to + (i * SIZE + j) * pitch);
+	}
+}
+
+/* M likewise, of an image of the output's gradient */
+static inline void gradient_tile(TILES float *to, size_t pitch, __global const float *image, int top, int left, int height,
+				 int width, int channels, int count)
+{
+	vector column[OUTPUTS], row[SIZE], between[SIZE * OUTPUTS];
+
+	for (int j = 0; j < OUTPUTS; j++) {
+		const int across = left + j < width ? count : 0;
+		for (int i = 0; i < OUTPUTS; i++)
+			column[i] = load_channels(image + ((size_t)(top + i) * width + left + j) * channels,
+						  top + i < height ? across : 0);
+		transform_gradient(column, between + j, OUTPUTS);
+	}
+	for (int i = 0; i < SIZE; i++) {
+		transform_gradient(between + i * OUTPUTS, row, 1);
+		for (int j = 0; j < SIZE; j++)
+			LW_STORE(VECTOR, row[j], to + (i * SIZE + j) * pitch);
+	}
+}
+
+/* ids: row of tiles over the batch, VECTOR channels */
+__kernel void transform_inputs(__global const float *restrict x, __global float *restrict tiles, int height, int width,
+			       int channels, int down, int across, int pad_height, int pad_width, int pitch)
+{
+	const int image = (int)get_global_id(0) / down, row = (int)get_global_id(0) % down, c = (int)get_global_id(1) * VECTOR;
+	__global float *to =
+		tiles + (size_t)get_global_id(1) * POINTS * pitch * VECTOR + (size_t)get_global_id(0) * across * VECTOR;
+
+	for (int column = 0; column < across; column++)
+		input_tile(to + column * VECTOR, (size_t)pitch * VECTOR, x + (size_t)image * height * width * channels + c,
+			   row * OUTPUTS - pad_height, column * OUTPUTS - pad_width, height, width, channels, channels - c);
+}
+
+/* ids: row of tiles over the batch, VECTOR outputs; the transformed tiles begin at `base` */
+__kernel void transform_gradients(__global const float *restrict gy, __global float *restrict tiles, int height, int width,
+				  int channels, int down, int across, int pitch, int base)
+{
+	const int image = (int)get_global_id(0) / down, row = (int)get_global_id(0) % down, k = (int)get_global_id(1) * VECTOR;
+	__global float *to =
+		tiles + base + (size_t)get_global_id(1) * POINTS * pitch * VECTOR + (size_t)get_global_id(0) * across * VECTOR;
+
+	for (int column = 0; column < across; column++)
+		gradient_tile(to + column * VECTOR, (size_t)pitch * VECTOR, gy + (size_t)image * height * width * channels + k,
+			      row * OUTPUTS, column * OUTPUTS, height, width, channels, channels - k);
+}
+
+#define DECLARE_ONE(i, j) vector c##i##_##j = (vector)(0.0f);
+#define DECLARE(i) EACH_VECTOR(i, DECLARE_ONE)
+#define LOAD_ONE(i, j) c##i##_##j = LW_LOAD(VECTOR, sums + i * LANES + j * VECTOR);
+#define LOAD(i) EACH_VECTOR(i, LOAD_ONE)
+#define STORE_ONE(i, j) LW_STORE(VECTOR, c##i##_##j, sums + i * LANES + j * VECTOR);
+#define STORE(i) EACH_VECTOR(i, STORE_ONE)
+#define STEP_ONE(i, j) c##i##_##j = fma(value##i, b##j, c##i##_##j);
+#define STEP(i)                                                                                                        \
+	const vector value##i = (vector)(m[i]);                                                                        \
+	EACH_VECTOR(i, STEP_ONE)
+
+/* One point of `count` tiles: chains from 0, or from the sums where `started`. `next`: floats to the next vector of v */
+static inline void sum_point(SUMS float *restrict sums, TILES const float *restrict v, size_t next, TILES const float *restrict m,
+			     int count, int started)
+{
+	LW_EACH(ROWS, DECLARE)
+
+	if (started) {
+		LW_EACH(ROWS, LOAD)
+	}
+	for (int t = 0; t < count; t++) {
+		const vector b0 = LW_LOAD(VECTOR, v);
+#if VECTORS == 2
+		const vector b1 = LW_LOAD(VECTOR, v + next);
+#endif
+		LW_EACH(ROWS, STEP)
+		v += VECTOR;
+		m += VECTOR;
+	}
+	LW_EACH(ROWS, STORE)
+}
+
+/* G^T of the sum of the parts, G of VECTOR input channels and an output, the first `count` of them, to the weight's gradient */
+static inline void finish(SUMS const float *sums, size_t pitch, int parts, size_t part_pitch, __global float *to, int count)
+{
+	vector column[SIZE], between[TAPS * SIZE], row[TAPS];
+	float result[TAPS * TAPS * VECTOR];
+	const vector zero = (vector)(LW_ZERO(parts));
+
+	for (int j = 0; j < SIZE; j++) {
+		for (int i = 0; i < SIZE; i++) {
+			SUMS const float *from = sums + (i * SIZE + j) * pitch;
+			column[i] = LW_LOAD(VECTOR, from);
+			for (int part = 1; part < parts; part++)
+				column[i] = column[i] + LW_LOAD(VECTOR, from + part * part_pitch);
+		}
+		transform_sums(column, between + j, SIZE);
+	}
+	for (int r = 0; r < TAPS; r++) {
+		transform_sums(between + r * SIZE, row, 1);
+		for (int s = 0; s < TAPS; s++)
+			LW_STORE(VECTOR, row[s] + zero, result + (r * TAPS + s) * VECTOR);
+	}
+	for (int lane = 0; lane < min(VECTOR, count); lane++)
+		for (int tap = 0; tap < TAPS * TAPS; tap++)
+			to[lane * TAPS * TAPS + tap] = result[tap * VECTOR + lane];
+}
+
+/* finish for a register tile, whose first output is k and whose first channel c */
+static inline void finish_block(SUMS const float *sums, size_t pitch, int parts, size_t part_pitch,
+				__global float *gradient, int k, int c, int outputs, int channels)
+{
+	for (int i = 0; i < min(ROWS, outputs - k); i++)
+		for (int j = 0; j < LANES && c + j < channels; j += VECTOR)
+			finish(sums + i * LANES + j, pitch, parts, part_pitch,
+			       gradient + ((size_t)(k + i) * channels + c + j) * TAPS * TAPS, channels - c - j);
+}
+
+#if PLACE == 0
+/*
+ * ids: LANES channels, `depth` register tiles of outputs, which go through `batch` tiles of the images at a time. scratch:
+ * sums of POINTS + 1 times `depth` register tiles.
+ */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+sum_tiles(__global const float *restrict tiles, __global float *restrict gradient, __local float *restrict scratch, int channels,
+	  int outputs, int images, int image_tiles, int pitch, int base, int parts, int depth, int batch)
+{
+	const int c = (int)get_group_id(0) * LANES, k = (int)get_group_id(1) * depth * ROWS;
+	const int blocks = min(depth, (outputs - k + ROWS - 1) / ROWS);
+	const size_t size = (size_t)depth * ROWS * LANES, next = (size_t)POINTS * pitch * VECTOR;
+	__local float *apart = scratch + POINTS * size;
+
+	for (int point = 0; point < POINTS; point++) {
+		__global const float *v = tiles + ((size_t)get_group_id(0) * VECTORS * POINTS + point) * pitch * VECTOR;
+		__local float *sums = scratch + point * size;
+		for (int part = 0; part < parts; part++) {
+			const int begin = (int)((long)images * part / parts) * image_tiles;
+			const int end = (int)((long)images * (part + 1) / parts) * image_tiles;
+			__local float *to = part ? apart : sums;
+			for (int tile = begin; tile < end; tile += batch)
+				for (int block = 0; block < blocks; block++) {
+					const int row = k + block * ROWS;
+					__global const float *m =
+						tiles + base + ((size_t)(row / VECTOR) * POINTS + point) * pitch * VECTOR + row % VECTOR;
+					sum_point(to + block * ROWS * LANES, v + (size_t)tile * VECTOR, next, m + (size_t)tile * VECTOR,
+						  min(batch, end - tile), tile > begin);
+				}
+			if (part)
+				for (int i = 0; i < blocks * ROWS * LANES; i += VECTOR)
+					LW_STORE(VECTOR, LW_LOAD(VECTOR, sums + i) + LW_LOAD(VECTOR, apart + i), sums + i);
+		}
+	}
+	for (int block = 0; block < blocks; block++)
+		finish_block(scratch + block * ROWS * LANES, size, 1, 0, gradient, k + block * ROWS, c, outputs, channels);
+}
+#endif
+
+#if PLACE == 1
+/*
+ * ids: part of the batch, `wide` register tiles of channels, `deep` of outputs. Transforms `batch` tiles of the images at a
+ * time. partial is [part][point][register tile of channels][of outputs][ROWS][LANES], `point_pitch` floats apart from point to point.
+ */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+fused_tiles(__global const float *restrict x, __global const float *restrict gy, __global float *restrict partial,
+	    __local float *restrict scratch, int height, int width, int channels, int out_height, int out_width, int outputs,
+	    int pad_height, int pad_width, int images, int down, int across, int point_pitch, int wide, int deep, int batch)
+{
+	const int part = get_group_id(0), parts = get_num_groups(0);
+	const int columns = (channels + LANES - 1) / LANES, rows = (outputs + ROWS - 1) / ROWS;
+	const int column_begin = (int)get_group_id(1) * wide, column_end = min(columns, column_begin + wide);
+	const int row_begin = (int)get_group_id(2) * deep, row_end = min(rows, row_begin + deep);
+	const int begin = (int)((long)images * part / parts) * down * across;
+	const int end = (int)((long)images * (part + 1) / parts) * down * across;
+	const size_t pitch = (size_t)(batch | 1) * VECTOR;
+	__local float *v = scratch, *m = scratch + (size_t)wide * VECTORS * POINTS * pitch;
+
+	for (int first = begin; first < end; first += batch) {
+		const int count = min(batch, end - first);
+		for (int t = 0; t < count; t++) {
+			const int image = (first + t) / (down * across), tile = (first + t) % (down * across);
+			const int top = tile / across * OUTPUTS, left = tile % across * OUTPUTS;
+			__global const float *from = x + (size_t)image * height * width * channels;
+			__global const float *gradient = gy + (size_t)image * out_height * out_width * outputs;
+			for (int i = 0; i < (column_end - column_begin) * VECTORS; i++) {
+				const int c = column_begin * LANES + i * VECTOR;
+				input_tile(v + i * POINTS * pitch + t * VECTOR, pitch, from + c, top - pad_height, left - pad_width,
+					   height, width, channels, channels - c);
+			}
+			for (int k = row_begin * ROWS; k < row_end * ROWS; k += VECTOR)
+				gradient_tile(m + (k - row_begin * ROWS) / VECTOR * POINTS * pitch + t * VECTOR, pitch, gradient + k,
+					      top, left, out_height, out_width, outputs, outputs - k);
+		}
+		for (int point = 0; point < POINTS; point++) {
+			__global float *sums = partial + ((size_t)part * POINTS + point) * point_pitch;
+			for (int column = column_begin; column < column_end; column++)
+				for (int row = row_begin; row < row_end; row++) {
+					const int k = (row - row_begin) * ROWS;
+					sum_point(sums + (column * rows + row) * ROWS * LANES,
+						  v + ((column - column_begin) * VECTORS * POINTS + point) * pitch, POINTS * pitch,
+						  m + (k / VECTOR * POINTS + point) * pitch + k % VECTOR, count, first > begin);
+				}
+		}
+	}
+}
+
+/* ids: register tile of channels, of outputs. After fused_tiles */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+sum_parts(__global const float *restrict partial, __global float *restrict gradient, int channels, int outputs, int parts,
+	  int point_pitch)
+{
+	const int column = get_group_id(0), row = get_group_id(1), rows = get_num_groups(1);
+
+	finish_block(partial + (column * rows + row) * ROWS * LANES, point_pitch, parts, (size_t)POINTS * point_pitch, gradient,
+		     row * ROWS, column * LANES, outputs, channels);
+}
+#endif
+
+#if PLACE == 2
+/* ids: channel, output; VECTOR, VECTORS, ROWS 1. As sum_tiles */
+__kernel void sum_tiles_simple(__global const float *restrict tiles, __global float *restrict gradient, int images,
+			       int image_tiles, int pitch, int base, int parts)
+{
+	const int c = get_global_id(0), k = get_global_id(1), channels = get_global_size(0);
+	float sums[POINTS];
+
+	for (int point = 0; point < POINTS; point++) {
+		__global const float *v = tiles + ((size_t)c * POINTS + point) * pitch;
+		__global const float *m = tiles + base + ((size_t)k * POINTS + point) * pitch;
+		for (int part = 0; part < parts; part++) {
+			const int begin = (int)((long)images * part / parts) * image_tiles;
+			const int end = (int)((long)images * (part + 1) / parts) * image_tiles;
+			float sum = 0.0f;
+			for (int tile = begin; tile < end; tile++)
+				sum = fma(m[tile], v[tile], sum);
+			sums[point] = part ? sums[point] + sum : sum;
+		}
+	}
+	finish(sums, 1, 1, 0, gradient + ((size_t)k * channels + c) * TAPS * TAPS, 1);
+}
+#endif
