@@ -61,9 +61,13 @@ static lw_status from_recipe(work *w, const char *path)
 
 static lw_status from_arch(work *w, const bench_request *r)
 {
+	lw_arch arch;
+
 	lw_plan_defaults(&w->plan);
 	w->name = r->arch ? r->arch : "cifar6";
-	LW_TRY(lw_arch_create(&w->net, w->name, &w->plan.batch));
+	LW_TRY(lw_arch_find(&arch, w->name));
+	LW_TRY(lw_arch_create(&w->net, &arch));
+	w->plan.batch = arch.batch;
 	LW_TRY(lw_net_initialize(w->net, LW_INIT_TORCH, 1));
 	lw_optim_defaults(&w->optim);
 	w->optim.rule.momentum = 0.9;

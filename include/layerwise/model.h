@@ -58,10 +58,20 @@ LW_API lw_status lw_model_load(lw_net *net, const char *const *paths, size_t cou
 LW_API lw_status lw_model_save(const lw_net *net, const char *path);
 
 /*
- * A ready-made net with its own layer names, not yet initialised: lenet (28x28), cifar6, resnet20 (32x32). batch (may be NULL): the
- * batch it is usually measured with. LW_E_ARGUMENT lists the names there are.
+ * A ready-made net: lenet, cifar6, resnet20 (small images), alexnet, vgg16, resnet18, resnet50, mobilenet_v2, squeezenet1_1
+ * (224 x 224, torchvision's parameter names and shapes). find fills in what the net usually has; the input's shape and the
+ * number of classes may then be changed.
  */
-LW_API lw_status lw_arch_create(lw_net **net, const char *name, int *batch);
+typedef struct lw_arch {
+	const char *name;
+	int channels, height, width;
+	int classes;
+	int batch; /* that it is usually measured with */
+} lw_arch;
+/* LW_E_ARGUMENT lists the names there are, and the nearest. */
+LW_API lw_status lw_arch_find(lw_arch *arch, const char *name);
+/* The net, not yet initialised. LW_E_ARGUMENT where its windows do not fit the images. */
+LW_API lw_status lw_arch_create(lw_net **net, const lw_arch *arch);
 
 #ifdef __cplusplus
 }

@@ -1,173 +1,139 @@
-/* Ready-made nets by name. */
-#include "model/model.h"
+/* Ready-made nets by name, and the steps that their builders share. */
+#include "model/arch.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-static lw_status add_conv(lw_net *net, const char *name, const char *from, int out, int kernel, int stride, int pad, bool bias)
-{
-	lw_layer_options options;
-
-	lw_layer_defaults(&options, "conv");
-	options.name = name;
-	options.from[0] = from;
-	options.from_count = from != NULL;
-	options.out = out;
-	options.kernel[0] = options.kernel[1] = kernel;
-	options.stride[0] = options.stride[1] = stride;
-	options.pad[0] = options.pad[1] = pad;
-	options.bias = bias;
-	return lw_net_add(net, "conv", &options);
-}
-
-static lw_status add_linear(lw_net *net, const char *name, int out)
-{
-	lw_layer_options options;
-
-	lw_layer_defaults(&options, "linear");
-	options.name = name;
-	options.out = out;
-	return lw_net_add(net, "linear", &options);
-}
-
-static lw_status add_pool(lw_net *net)
-{
-	lw_layer_options options;
-
-	lw_layer_defaults(&options, "maxpool");
-	options.kernel[0] = options.kernel[1] = 2;
-	return lw_net_add(net, "maxpool", &options);
-}
-
-static lw_status add_named(lw_net *net, const char *kind, const char *name)
-{
-	lw_layer_options options;
-
-	lw_layer_defaults(&options, kind);
-	options.name = name;
-	return lw_net_add(net, kind, &options);
-}
-
-/* LeNet as Caffe has it (after LeCun et al. 1998): 431,080 parameters. */
-static lw_status lenet(lw_net *net)
-{
-	LW_TRY(add_conv(net, "conv1", NULL, 20, 5, 1, 0, true));
-	LW_TRY(add_pool(net));
-	LW_TRY(add_conv(net, "conv2", NULL, 50, 5, 1, 0, true));
-	LW_TRY(add_pool(net));
-	LW_TRY(add_linear(net, "fc1", 500));
-	LW_TRY(lw_net_add(net, "relu", NULL));
-	return add_linear(net, "fc2", 10);
-}
-
-/* Six convolutions of 3x3 in three stages, for 32x32 images. */
-static lw_status cifar6(lw_net *net)
-{
-	static const int channels[] = {32, 32, 64, 64, 128, 128};
-	char name[16];
-
-	for (int i = 0; i < (int)LW_COUNT(channels); i++) {
-		snprintf(name, sizeof name, "conv%d", i + 1);
-		LW_TRY(add_conv(net, name, NULL, channels[i], 3, 1, 1, true));
-		LW_TRY(lw_net_add(net, "relu", NULL));
-		if (i % 2)
-			LW_TRY(add_pool(net));
-	}
-	return add_linear(net, "fc", 10);
-}
-
-/* conv and batchnorm of one step of a residual block, named <block>.conv<k> and <block>.bn<k>. */
-static lw_status residual_step(lw_net *net, const char *block, int k, int out, int stride)
-{
-	char name[48];
-
-	snprintf(name, sizeof name, "%s.conv%d", block, k);
-	LW_TRY(add_conv(net, name, NULL, out, 3, stride, 1, false));
-	snprintf(name, sizeof name, "%s.bn%d", block, k);
-	return add_named(net, "batchnorm", name);
-}
-
-/* relu(bn(conv(relu(bn(conv(x))))) + shortcut(x)); x is the layer `from`, the result `<block>.out`. */
-static lw_status residual_block(lw_net *net, const char *block, const char *from, int out, int stride, bool project)
-{
-	char name[48], main_path[48], shortcut[48];
-	lw_layer_options sum;
-
-	LW_TRY(residual_step(net, block, 1, out, stride));
-	LW_TRY(lw_net_add(net, "relu", NULL));
-	LW_TRY(residual_step(net, block, 2, out, 1));
-	snprintf(main_path, sizeof main_path, "%s.bn2", block);
-	snprintf(shortcut, sizeof shortcut, "%s", from);
-	if (project) {
-		snprintf(name, sizeof name, "%s.shortcut.0", block);
-		LW_TRY(add_conv(net, name, from, out, 1, stride, 0, false));
-		snprintf(shortcut, sizeof shortcut, "%s.shortcut.1", block);
-		LW_TRY(add_named(net, "batchnorm", shortcut));
-	}
-	lw_layer_defaults(&sum, "add");
-	sum.from[0] = main_path;
-	sum.from[1] = shortcut;
-	sum.from_count = 2;
-	LW_TRY(lw_net_add(net, "add", &sum));
-	snprintf(name, sizeof name, "%s.out", block);
-	return add_named(net, "relu", name);
-}
-
-/* ResNet-20 for 32x32 images (He et al. 2015, section 4.2), with projections where the shape changes: 65 trainable tensors. */
-static lw_status resnet20(lw_net *net)
-{
-	static const int channels[] = {16, 32, 64};
-	char block[32], from[48] = "relu1";
-
-	LW_TRY(add_conv(net, "conv1", NULL, 16, 3, 1, 1, false));
-	LW_TRY(add_named(net, "batchnorm", "bn1"));
-	LW_TRY(add_named(net, "relu", "relu1"));
-	for (int stage = 0; stage < (int)LW_COUNT(channels); stage++)
-		for (int i = 0; i < 3; i++) {
-			bool shrinks = stage > 0 && i == 0;
-
-			snprintf(block, sizeof block, "layer%d.%d", stage + 1, i);
-			LW_TRY(residual_block(net, block, from, channels[stage], shrinks ? 2 : 1, shrinks));
-			snprintf(from, sizeof from, "%s.out", block);
-		}
-	LW_TRY(lw_net_add(net, "globalavgpool", NULL));
-	return add_linear(net, "fc", 10);
-}
-
 static const struct architecture {
-	const char *name;
-	lw_status (*build)(lw_net *net);
-	int channels, height, width, batch;
+	lw_arch arch; /* first, and its name first in it: see lw_nearest_named */
+	lw_arch_builder build;
 } architectures[] = {
-	{"lenet", lenet, 1, 28, 28, 64},
-	{"cifar6", cifar6, 3, 32, 32, 64},
-	{"resnet20", resnet20, 3, 32, 32, 64},
+	{{"lenet", 1, 28, 28, 10, 64}, lw_arch_lenet},
+	{{"cifar6", 3, 32, 32, 10, 64}, lw_arch_cifar6},
+	{{"resnet20", 3, 32, 32, 10, 64}, lw_arch_resnet20},
+	{{"alexnet", 3, 224, 224, 1000, 16}, lw_arch_alexnet},
+	{{"vgg16", 3, 224, 224, 1000, 8}, lw_arch_vgg16},
+	{{"resnet18", 3, 224, 224, 1000, 8}, lw_arch_resnet18},
+	{{"resnet50", 3, 224, 224, 1000, 8}, lw_arch_resnet50},
+	{{"mobilenet_v2", 3, 224, 224, 1000, 8}, lw_arch_mobilenet_v2},
+	{{"squeezenet1_1", 3, 224, 224, 1000, 8}, lw_arch_squeezenet1_1},
 };
 
-static lw_status unknown(const char *name)
+static const struct architecture *find(const char *name)
+{
+	for (size_t i = 0; i < LW_COUNT(architectures); i++)
+		if (strcmp(name, architectures[i].arch.name) == 0)
+			return &architectures[i];
+	return NULL;
+}
+
+static lw_status fail_unknown(const char *name)
 {
 	char list[256] = "";
 
 	for (size_t i = 0; i < LW_COUNT(architectures); i++)
-		snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", architectures[i].name);
-	return lw_fail(LW_E_ARGUMENT, "there is no architecture `%s`; there are %s", name, list);
+		snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", architectures[i].arch.name);
+	return lw_fail_suggest(LW_E_ARGUMENT, lw_nearest_named(name, architectures, LW_COUNT(architectures), sizeof *architectures),
+			       "there is no architecture `%.60s`; there are %s", name, list);
 }
 
-lw_status lw_arch_create(lw_net **net, const char *name, int *batch)
+lw_status lw_arch_find(lw_arch *arch, const char *name)
 {
-	const struct architecture *found = NULL;
+	const struct architecture *found = find(name);
+
+	if (!found)
+		return fail_unknown(name);
+	*arch = found->arch;
+	return LW_OK;
+}
+
+lw_status lw_arch_create(lw_net **net, const lw_arch *arch)
+{
+	const struct architecture *found = find(arch->name);
 	lw_status status;
 
 	*net = NULL;
-	for (size_t i = 0; i < LW_COUNT(architectures); i++)
-		if (strcmp(name, architectures[i].name) == 0)
-			found = &architectures[i];
 	if (!found)
-		return unknown(name);
-	LW_TRY(lw_net_create(net, found->channels, found->height, found->width));
-	status = found->build(*net);
-	if (status != LW_OK)
+		return fail_unknown(arch->name);
+	if (arch->classes < 1)
+		return lw_fail(LW_E_ARGUMENT, "%s: %d classes; at least 1 was expected", arch->name, arch->classes);
+	LW_TRY(lw_net_create(net, arch->channels, arch->height, arch->width));
+	status = found->build(*net, arch->classes);
+	if (status != LW_OK) {
 		lw_net_destroy(net);
-	else if (batch)
-		*batch = found->batch;
-	return status;
+		return lw_fail_prefix(status, "%s for images of %d x %d", arch->name, arch->height, arch->width);
+	}
+	return LW_OK;
+}
+
+/* --- Steps of the builders --- */
+
+static void set_pair(int pair[2], int value)
+{
+	if (value)
+		pair[0] = pair[1] = value;
+}
+
+static lw_status add_named(lw_net *net, const lw_arch_layer *layer, const char *name)
+{
+	lw_layer_options options;
+
+	lw_layer_defaults(&options, layer->kind);
+	options.name = name;
+	options.from[0] = layer->from;
+	options.from[1] = layer->second;
+	options.from_count = layer->from == NULL ? 0 : layer->second == NULL ? 1 : 2;
+	options.out = layer->out;
+	set_pair(options.kernel, layer->kernel);
+	set_pair(options.stride, layer->stride);
+	set_pair(options.pad, layer->pad);
+	options.groups = layer->groups ? layer->groups : 1;
+	options.bias = !layer->no_bias;
+	options.ceil_mode = layer->ceil_mode;
+	options.p = layer->p > 0 ? layer->p : options.p;
+	return lw_net_add(net, layer->kind, &options);
+}
+
+lw_status lw_arch_add(lw_net *net, lw_arch_layer layer, const char *format, ...)
+{
+	va_list arguments;
+	char name[64];
+
+	va_start(arguments, format);
+	vsnprintf(name, sizeof name, format, arguments);
+	va_end(arguments);
+	return add_named(net, &layer, name);
+}
+
+lw_status lw_arch_add_all(lw_net *net, const lw_arch_layer *layers, size_t count, const char *scope)
+{
+	for (size_t i = 0; i < count; i++)
+		LW_TRY(lw_arch_add(net, layers[i], "%s.%zu", scope, i));
+	return LW_OK;
+}
+
+lw_status lw_arch_add_normed(lw_net *net, lw_arch_layer conv, const char *conv_name, const char *norm_name)
+{
+	conv.kind = "conv";
+	conv.no_bias = true;
+	LW_TRY(add_named(net, &conv, conv_name));
+	return lw_arch_add(net, (lw_arch_layer){.kind = "batchnorm"}, "%s", norm_name);
+}
+
+lw_status lw_arch_add_adaptive(lw_net *net, int side, const char *name)
+{
+	lw_layer_options options;
+	lw_layer_info before;
+
+	LW_TRY(lw_net_layer_info(net, lw_net_layer_count(net) - 1, &before));
+	if (before.height == side && before.width == side)
+		return LW_OK;
+	if (before.height % side || before.width % side)
+		return lw_fail(LW_E_ARGUMENT, "the last features are %d x %d; a multiple of %d x %d was expected, as of 224 x 224 pixels",
+			       before.height, before.width, side, side);
+	lw_layer_defaults(&options, "avgpool");
+	options.name = name;
+	options.kernel[0] = before.height / side;
+	options.kernel[1] = before.width / side;
+	return lw_net_add(net, "avgpool", &options);
 }
