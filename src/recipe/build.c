@@ -3,12 +3,24 @@
 
 #include <string.h>
 
+/* A ready-made net; errors have the line of its name. */
+static lw_status build_arch(const lw_recipe *recipe, lw_net **net)
+{
+	lw_status status = lw_arch_create(net, &recipe->arch);
+
+	if (status != LW_OK)
+		return lw_node_fail_prefix(lw_node_get(lw_node_get(recipe->root, "model"), "arch"), status);
+	return LW_OK;
+}
+
 /* The layers alone: nothing initialised, no file read. */
 static lw_status build_layers(const lw_recipe *recipe, lw_net **net)
 {
 	lw_status status;
 
 	*net = NULL;
+	if (recipe->arch.name)
+		return build_arch(recipe, net);
 	status = lw_net_create(net, recipe->input[0], recipe->input[1], recipe->input[2]);
 	if (status != LW_OK)
 		return lw_node_fail_prefix(lw_node_get(lw_node_get(recipe->root, "model"), "input"), status);

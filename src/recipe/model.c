@@ -1,4 +1,4 @@
-/* The model section: input, layers, weights, init; and the data section. */
+/* The model section: input, layers or arch, weights, init; and the data section. */
 #include "recipe/recipe.h"
 
 #include <math.h>
@@ -123,22 +123,85 @@ static lw_status read_input(lw_recipe *recipe, const lw_node *node, const char *
 	return LW_OK;
 }
 
+static lw_status read_arch_name(lw_recipe *recipe, const lw_node *node, const char *path, void *target)
+{
+	static const lw_key key = {.name = "name", .type = LW_KEY_TEXT};
+	lw_arch *arch = target;
+	const int classes = arch->classes;
+	const char *name = NULL;
+	lw_status status;
+
+	LW_TRY(lw_key_read(recipe, node, path, &key, &name));
+	status = lw_arch_find(arch, name);
+	if (status != LW_OK)
+		return lw_node_fail_prefix(node, status);
+	if (classes) /* they stood before the name */
+		arch->classes = classes;
+	return LW_OK;
+}
+
+/* `arch: resnet18`, or `arch: {name: resnet18, classes: 10}`. */
+static lw_status read_arch(lw_recipe *recipe, const lw_node *node, const char *path, void *target)
+{
+	static const lw_key keys[] = {
+		{"name", LW_KEY_CUSTOM, 0, .read = read_arch_name},
+		{"classes", LW_KEY_INT, offsetof(lw_arch, classes), LW_AT_LEAST(1)},
+	};
+
+	if (node->kind != LW_NODE_MAP)
+		return read_arch_name(recipe, node, path, target);
+	LW_TRY(lw_keys_read(recipe, node, path, keys, LW_COUNT(keys), target));
+	if (!lw_node_get(node, "name"))
+		return lw_node_fail(node, "%s.name is missing; expected the name of a network, e.g. resnet18", path);
+	return LW_OK;
+}
+
+/* The input and the number of classes may stand beside the architecture; else they are its own. */
+static lw_status complete_arch(lw_recipe *recipe, const lw_node *node, const char *path)
+{
+	const lw_node *classes = lw_node_get(node, "classes");
+	lw_arch *arch = &recipe->arch;
+
+	if (classes && lw_node_get(lw_node_get(node, "arch"), "classes"))
+		return lw_node_fail(classes, "%s.classes and %s.arch.classes are both there; expected one of them", path, path);
+	if (classes)
+		arch->classes = recipe->classes;
+	if (lw_node_get(node, "input")) {
+		arch->channels = recipe->input[0];
+		arch->height = recipe->input[1];
+		arch->width = recipe->input[2];
+	} else {
+		recipe->input[0] = arch->channels;
+		recipe->input[1] = arch->height;
+		recipe->input[2] = arch->width;
+	}
+	return LW_OK;
+}
+
 lw_status lw_recipe_read_model(lw_recipe *recipe, const lw_node *node, const char *path, void *target)
 {
 	static const char *const inits[] = {[LW_INIT_HE] = "he", [LW_INIT_XAVIER] = "xavier", [LW_INIT_TORCH] = "torch", NULL};
 	static const lw_key keys[] = {
 		{"input", LW_KEY_CUSTOM, offsetof(lw_recipe, input), .read = read_input},
 		{"layers", LW_KEY_CUSTOM, 0, .read = read_layers},
+		{"arch", LW_KEY_CUSTOM, offsetof(lw_recipe, arch), .read = read_arch},
+		{"classes", LW_KEY_INT, offsetof(lw_recipe, classes), LW_AT_LEAST(1)},
 		{"weights", LW_KEY_PATHS, offsetof(lw_recipe, weights), LW_ANY, .may_be_empty = true}, /* --set model.weights=[] */
 		{"init", LW_KEY_CHOICE, offsetof(lw_recipe, init), .choices = inits},
 	};
 
 	(void)target;
 	LW_TRY(lw_keys_read(recipe, node, path, keys, LW_COUNT(keys), recipe));
+	if (lw_node_get(node, "arch") && lw_node_get(node, "layers"))
+		return lw_node_fail(lw_node_get(node, "layers"), "%s has both arch and layers; expected one of them", path);
+	if (lw_node_get(node, "arch"))
+		return complete_arch(recipe, node, path);
+	if (lw_node_get(node, "classes"))
+		return lw_node_fail(lw_node_get(node, "classes"), "%s.classes goes with arch; the last layer says how many here", path);
 	if (!lw_node_get(node, "input"))
 		return lw_node_fail(node, "%s.input is missing; expected [channels, height, width]", path);
 	if (!lw_node_get(node, "layers"))
-		return lw_node_fail(node, "%s.layers is missing; expected a list of layers", path);
+		return lw_node_fail(node, "%s.layers is missing; expected a list of layers, or arch: the name of a network", path);
 	return LW_OK;
 }
 

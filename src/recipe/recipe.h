@@ -134,7 +134,9 @@ struct lw_recipe {
 	void **owned; /* arrays and joined paths that the options point to */
 	size_t owned_count, owned_capacity;
 
-	int input[3];
+	lw_arch arch; /* name NULL: the net is made of layers */
+	int classes;  /* model.classes, of an architecture; 0: not given */
+	int input[3];  /* all zero until it is read or the architecture's is taken */
 	lw_recipe_layer *layers;
 	size_t layer_count;
 	lw_texts weights; /* paths */

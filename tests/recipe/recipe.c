@@ -79,14 +79,25 @@ static const struct wrong {
 	{"", {0}, "@: the recipe is empty; expected model, data, train"},
 	{"# nothing\n", {0}, "@: the recipe is empty; expected model, data, train"},
 	{"[1]\n", {0}, "@:1: the recipe is a list of 1; expected a map of keys"},
-	{"train: {lr: 1}\n", {0}, "@: model is missing; expected a map with input and layers"},
+	{"train: {lr: 1}\n", {0}, "@: model is missing; expected a map with input and layers, or arch"},
 	{MODEL "trian: {}\n", {0}, "@:5: unknown key `trian` in the recipe; did you mean `train`?"},
 	{MODEL "xyzzyplugh: {}\n", {0},
 	 "@:5: unknown key `xyzzyplugh` in the recipe; it takes `model`, `data`, `train`, `groups`, `devices`"},
 	{MODEL "train: 3\n", {0}, "@:5: train is `3`; expected a map of keys"},
 	/* model */
 	{"model:\n  layers: [relu]\n", {0}, "@:1: model.input is missing; expected [channels, height, width]"},
-	{"model:\n  input: [1, 2, 3]\n", {0}, "@:1: model.layers is missing; expected a list of layers"},
+	{"model:\n  input: [1, 2, 3]\n", {0}, "@:1: model.layers is missing; expected a list of layers, or arch: the name of a network"},
+	{"model:\n  arch: resnet18\n  layers: [relu]\n", {0}, "@:3: model has both arch and layers; expected one of them"},
+	{"model:\n  arch: resnet8\n", {0},
+	 "@:2: there is no architecture `resnet8`; there are lenet, cifar6, resnet20, alexnet, vgg16, resnet18, resnet50, "
+	 "mobilenet_v2, squeezenet1_1; did you mean `resnet18`?"},
+	{"model:\n  arch:\n    nam: resnet18\n", {0}, "@:3: unknown key `nam` in model.arch; did you mean `name`?"},
+	{"model:\n  arch: {classes: 3}\n", {0}, "@:2: model.arch.name is missing; expected the name of a network, e.g. resnet18"},
+	{"model:\n  arch: {name: lenet, classes: 0}\n", {0}, "@:2: model.arch.classes is `0`; expected a whole number of at least 1"},
+	{"model:\n  arch: [lenet]\n", {0}, "@:2: model.arch is a list of 1; expected a text"},
+	{"model:\n  arch: {name: lenet, classes: 3}\n  classes: 4\n", {0},
+	 "@:3: model.classes and model.arch.classes are both there; expected one of them"},
+	{MODEL "  classes: 4\n", {0}, "@:5: model.classes goes with arch; the last layer says how many here"},
 	{"model:\n  input: [1, 2]\n", {0}, "@:2: model.input is a list of 2; expected [channels, height, width]"},
 	{"model:\n  input: [1, 0, 3]\n", {0}, "@:2: model.input is `0`; expected a whole number of at least 1"},
 	{"model:\n  input: [1, 99999999999, 3]\n", {0},
@@ -485,6 +496,43 @@ static void the_net_is_built_and_its_errors_have_a_line(void **state)
 	lw_recipe_destroy(&r);
 }
 
+static void ready_made_nets_by_name(void **state)
+{
+	static const struct {
+		const char *text;
+		int channels, height, classes;
+	} cases[] = {
+		{"model: {arch: lenet}\n", 1, 28, 10},
+		{"model:\n  classes: 7\n  arch: lenet\n", 1, 28, 7},
+		{"model:\n  arch: {classes: 5, name: resnet18}\n  input: [3, 32, 48]\n", 3, 32, 5},
+		{"model:\n  arch: squeezenet1_1\n", 3, 224, 1000},
+	};
+	char expected[256];
+	lw_recipe *r = NULL;
+	lw_net *net = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < LW_COUNT(cases); i++) {
+		int channels, height, width;
+
+		assert_int_equal(read_recipe(&r, cases[i].text, (const char *const[3]){0}), LW_OK);
+		assert_int_equal(lw_recipe_net(r, &net, NULL), LW_OK);
+		lw_net_input(net, &channels, &height, &width);
+		assert_int_equal(channels, cases[i].channels);
+		assert_int_equal(height, cases[i].height);
+		assert_int_equal(r->input[1], cases[i].height); /* what data sets are made for */
+		assert_int_equal(lw_net_classes(net), cases[i].classes);
+		lw_net_destroy(&net);
+		lw_recipe_destroy(&r);
+	}
+	assert_int_equal(read_recipe(&r, "model:\n  input: [1, 4, 4]\n  arch: lenet\n", (const char *const[3]){0}), LW_OK);
+	assert_int_equal(lw_recipe_net(r, &net, NULL), LW_E_ARGUMENT);
+	snprintf(expected, sizeof(expected), "%s:3: lenet for images of 4 x 4: layer `conv1`: ", path);
+	assert_memory_equal(lw_last_error(), expected, strlen(expected));
+	assert_null(net);
+	lw_recipe_destroy(&r);
+}
+
 static void files_that_are_not_there_are_named(void **state)
 {
 	static const char text[] = MODEL "  weights: w.safetensors\ndata:\n  format: idx\n  train: [i.gz, l.gz]\n";
@@ -516,6 +564,7 @@ int main(void)
 		cmocka_unit_test(overrides_replace_append_and_create),
 		cmocka_unit_test(scalars_are_those_of_yaml),
 		cmocka_unit_test(the_net_is_built_and_its_errors_have_a_line),
+		cmocka_unit_test(ready_made_nets_by_name),
 		cmocka_unit_test(files_that_are_not_there_are_named),
 	};
 
