@@ -1,23 +1,329 @@
-/* Winograd convolutions on CPUs, forward and backward of the data. */
+/* Winograd convolutions on CPUs, forward and backward of the data: which tiles, and the launches of cl/winograd.cl. */
+#include "op/tile.h"
 #include "op/winograd.h"
+
+/* Channels that V keeps together, and that a work-item of winograd_filter takes. */
+enum { BLOCK = 16, RUN = 8 };
+
+/* What lw_choice.tile holds. SPREAD: 1: V and M of GROUP tiles in the workspace, 0: in local memory. */
+enum { ROWS, GROUP, SPREAD };
+
+/* Local memory that a work-group should take, and workspace for V and M, in floats: about a core's cache, the machine's. */
+enum { LOCAL_FLOATS = 96 * 1024, SPREAD_FLOATS = 6 * 1024 * 1024 };
+
+/* A forward pass, or one backward of the data, which is a forward pass over the output's gradient. */
+typedef struct winograd_pass {
+	int images, input[2], channels, output[2], outputs, pad[2];
+	int out_step, inner_step, flip; /* of the weight: see winograd_filter */
+	int side, points, down, across, tiles;
+} winograd_pass;
+
+static winograd_pass describe(const lw_conv *conv, lw_pass pass, int algorithm)
+{
+	const int taps = (int)lw_conv_taps(conv), side = lw_winograd_outputs((lw_conv_algorithm)algorithm);
+	const int size = lw_winograd_size((lw_conv_algorithm)algorithm);
+	const bool data = pass == LW_PASS_DATA;
+	winograd_pass p = {
+		.images = conv->images,
+		.channels = data ? conv->out_channels : conv->channels,
+		.outputs = data ? conv->channels : conv->out_channels,
+		.out_step = data ? taps : conv->channels * taps,
+		.inner_step = data ? conv->channels * taps : taps,
+		.flip = data,
+		.side = side,
+		.points = size * size,
+	};
+
+	for (int i = 0; i < 2; i++) {
+		p.input[i] = data ? conv->output[i] : conv->input[i];
+		p.output[i] = data ? conv->input[i] : conv->output[i];
+		p.pad[i] = data ? conv->kernel[i] - 1 - conv->pad[i] : conv->pad[i];
+	}
+	p.down = (p.output[0] + side - 1) / side;
+	p.across = (p.output[1] + side - 1) / side;
+	p.tiles = p.images * p.down * p.across;
+	return p;
+}
+
+static lw_tile tile_of(const lw_op_context *context, const winograd_pass *p, const lw_choice *choice)
+{
+	lw_tile tile = {.rows = choice->tile[ROWS]};
+
+	lw_tile_vectors(&tile, context->device, p->outputs);
+	return tile;
+}
+
+static size_t padded_channels(const winograd_pass *p) { return lw_round_up((size_t)p->channels, BLOCK); }
+
+static size_t filter_floats(const winograd_pass *p)
+{
+	return lw_round_up((size_t)p->points * (size_t)p->channels * lw_tile_padded(p->outputs), BLOCK);
+}
+
+/* V, and M of one block of outputs, of a work-group */
+static size_t local_floats(const winograd_pass *p, int lanes, int group)
+{
+	return (size_t)p->points * (size_t)group * (padded_channels(p) + (size_t)lanes);
+}
+
+/* V and M of `group` tiles and all outputs */
+static size_t spread_floats(const winograd_pass *p, int group)
+{
+	return (size_t)p->points * (size_t)group * (padded_channels(p) + lw_tile_padded(p->outputs));
+}
+
+static void add_choice(const winograd_pass *p, int algorithm, int rows, int group, int spread, lw_choice *list, int *count,
+		       int capacity)
+{
+	lw_choice choice = {.algorithm = algorithm, .tile = {rows, group, spread}};
+
+	if (*count >= capacity || filter_floats(p) + (spread ? spread_floats(p, group) : 0) > INT32_MAX)
+		return;
+	snprintf(choice.name, sizeof choice.name, "%s/cpu %s %dx%d", lw_conv_algorithm_names[algorithm],
+		 spread ? "spread" : "fused", rows, group / rows);
+	list[(*count)++] = choice;
+}
+
+static void fused_choice(const lw_op_context *context, const winograd_pass *p, int algorithm, int rows, lw_choice *list,
+			 int *count, int capacity)
+{
+	const size_t limit = lw_tile_local_floats(context->device), target = limit < LOCAL_FLOATS ? limit : LOCAL_FLOATS;
+	const int units = lw_tile_groups(context->device);
+	int group = rows;
+	lw_tile tile;
+
+	tile = tile_of(context, p, &(lw_choice){.tile = {rows}});
+	if (local_floats(p, lw_tile_lanes(&tile), group) > limit)
+		return;
+	while (local_floats(p, lw_tile_lanes(&tile), group + rows) <= target && group + rows <= 48 &&
+	       p->tiles / (group + rows) >= units)
+		group += rows;
+	add_choice(p, algorithm, rows, group, 0, list, count, capacity);
+}
+
+static void spread_choice(const winograd_pass *p, int algorithm, int rows, lw_choice *list, int *count, int capacity)
+{
+	int pieces = 1;
+
+	while (spread_floats(p, (int)lw_round_up((size_t)((p->tiles + pieces - 1) / pieces), (size_t)rows)) > SPREAD_FLOATS &&
+	       p->tiles / pieces > 4 * rows)
+		pieces++;
+	add_choice(p, algorithm, rows, (int)lw_round_up((size_t)((p->tiles + pieces - 1) / pieces), (size_t)rows), 1, list, count,
+		   capacity);
+}
 
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
-	(void)context, (void)conv, (void)list, (void)capacity, (void)pass;
-	return 0;
+	static const int algorithms[] = {LW_CONV_WINOGRAD_F4, LW_CONV_WINOGRAD_F2, LW_CONV_WINOGRAD_5X5};
+	static const int wide[] = {14, 8}, narrow[] = {6, 4};
+	int count = 0;
+
+	if (pass == LW_PASS_WEIGHT)
+		return lw_winograd_weight_choices(context, conv, list, capacity);
+	if (!lw_tile_applies(context->device))
+		return 0;
+	for (size_t i = 0; i < LW_COUNT(algorithms); i++) {
+		if (!lw_conv_winograd_applies(conv, (lw_conv_algorithm)algorithms[i]))
+			continue;
+		const winograd_pass p = describe(conv, pass, algorithms[i]);
+		const int *rows = tile_of(context, &p, &(lw_choice){.tile = {1}}).vector == LW_TILE_WIDE ? wide : narrow;
+		for (int j = 0; j < 2; j++)
+			fused_choice(context, &p, algorithms[i], rows[j], list, &count, capacity);
+		spread_choice(&p, algorithms[i], rows[0], list, &count, capacity);
+		spread_choice(&p, algorithms[i], rows[1], list, &count, capacity);
+	}
+	return count;
 }
 
 static size_t workspace(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice)
 {
-	(void)context, (void)conv, (void)pass, (void)choice;
-	return 0;
+	winograd_pass p;
+
+	if (pass == LW_PASS_WEIGHT)
+		return lw_winograd_weight_workspace(context, conv, choice);
+	p = describe(conv, pass, choice->algorithm);
+	return sizeof(float) * (filter_floats(&p) + (choice->tile[SPREAD] ? spread_floats(&p, choice->tile[GROUP]) : 0));
+}
+
+static lw_variant variant_of(const char *function, const lw_choice *choice, const lw_tile *tile)
+{
+	lw_variant variant = lw_tile_variant("winograd", function, tile);
+
+	lw_variant_option(&variant, "WINOGRAD_OUTPUTS", lw_winograd_outputs((lw_conv_algorithm)choice->algorithm));
+	lw_variant_option(&variant, "WINOGRAD_TAPS", choice->algorithm == LW_CONV_WINOGRAD_5X5 ? 5 : 3);
+	lw_variant_option(&variant, "FUSED", !choice->tile[SPREAD]);
+	return variant;
+}
+
+static lw_status begin(const lw_op_context *context, const char *function, const lw_choice *choice, const lw_tile *tile,
+		       lw_launch *launch)
+{
+	const lw_variant variant = variant_of(function, choice, tile);
+
+	return lw_launch_begin(launch, context->device, &variant);
+}
+
+static lw_status enqueue(const lw_op_context *context, lw_launch *launch, size_t first, size_t second)
+{
+	launch->dimensions = 2;
+	launch->global[0] = first;
+	launch->global[1] = second;
+	launch->local[0] = launch->local[1] = 1;
+	return lw_queue_launch(context->queue, launch, NULL);
+}
+
+/* The launches of a pass: its choice, and the buffers by their part in it. */
+typedef struct winograd_run {
+	const lw_op_context *context;
+	const lw_choice *choice;
+	winograd_pass p;
+	lw_tile tile;
+	int blocks, relu;
+	lw_buf *x, *weight, *bias, *y, *mask, *workspace;
+	int v_at, m_at; /* where V and M begin in the workspace, behind U */
+} winograd_run;
+
+static lw_status transform_filter(const winograd_run *r)
+{
+	/* every tile has the same one */
+	const lw_choice choice = {.algorithm = r->choice->algorithm};
+	const lw_tile tile = {r->tile.vector, r->tile.vectors, 1};
+	lw_launch launch;
+
+	LW_TRY(begin(r->context, "winograd_filter", &choice, &tile, &launch));
+	lw_arg_buf(&launch, r->weight);
+	lw_arg_buf(&launch, r->workspace);
+	lw_arg_int(&launch, r->p.channels);
+	lw_arg_int(&launch, r->p.outputs);
+	lw_arg_int(&launch, r->p.out_step);
+	lw_arg_int(&launch, r->p.inner_step);
+	lw_arg_int(&launch, r->p.flip);
+	return enqueue(r->context, &launch, (size_t)((r->p.channels + RUN - 1) / RUN), (size_t)r->blocks);
+}
+
+static lw_status run_fused(const winograd_run *r)
+{
+	const int group = r->choice->tile[GROUP], groups = (r->p.tiles + group - 1) / group;
+	const int shares = (lw_tile_groups(r->context->device) + groups - 1) / groups;
+	lw_launch launch;
+
+	LW_TRY(begin(r->context, "winograd_fused", r->choice, &r->tile, &launch));
+	lw_arg_buf(&launch, r->x);
+	lw_arg_buf(&launch, r->workspace);
+	lw_arg_buf(&launch, r->bias);
+	lw_arg_buf(&launch, r->y);
+	lw_arg_buf(&launch, r->mask);
+	lw_arg_local(&launch, sizeof(float) * local_floats(&r->p, lw_tile_lanes(&r->tile), group));
+	lw_arg_int(&launch, r->p.tiles);
+	lw_conv_pair(&launch, r->p.input);
+	lw_arg_int(&launch, r->p.channels);
+	lw_conv_pair(&launch, r->p.output);
+	lw_arg_int(&launch, r->p.outputs);
+	lw_conv_pair(&launch, r->p.pad);
+	lw_arg_int(&launch, r->p.down);
+	lw_arg_int(&launch, r->p.across);
+	lw_arg_int(&launch, group);
+	lw_arg_int(&launch, r->blocks);
+	lw_arg_int(&launch, r->relu);
+	return enqueue(r->context, &launch, (size_t)groups, (size_t)lw_min_int(r->blocks, shares));
+}
+
+static lw_status spread_input(const winograd_run *r, int first, int tiles, int pitch)
+{
+	const lw_tile tile = {r->tile.vector, r->tile.vectors, 1};
+	lw_launch launch;
+
+	LW_TRY(begin(r->context, "winograd_input", r->choice, &tile, &launch));
+	lw_arg_buf(&launch, r->x);
+	lw_arg_buf(&launch, r->workspace);
+	lw_arg_int(&launch, r->v_at);
+	lw_arg_int(&launch, first);
+	lw_arg_int(&launch, tiles);
+	lw_arg_int(&launch, pitch);
+	lw_conv_pair(&launch, r->p.input);
+	lw_arg_int(&launch, r->p.channels);
+	lw_conv_pair(&launch, r->p.pad);
+	lw_arg_int(&launch, r->p.down);
+	lw_arg_int(&launch, r->p.across);
+	return enqueue(r->context, &launch, (size_t)lw_min_int(tiles, 4 * lw_tile_groups(r->context->device)), 1);
+}
+
+static lw_status spread_multiply(const winograd_run *r, int tiles, int pitch)
+{
+	lw_launch launch;
+
+	LW_TRY(begin(r->context, "winograd_multiply", r->choice, &r->tile, &launch));
+	lw_arg_buf(&launch, r->workspace);
+	lw_arg_int(&launch, r->v_at);
+	lw_arg_int(&launch, r->m_at);
+	lw_arg_int(&launch, tiles);
+	lw_arg_int(&launch, pitch);
+	lw_arg_int(&launch, r->p.channels);
+	return enqueue(r->context, &launch, (size_t)r->blocks, (size_t)r->p.points);
+}
+
+static lw_status spread_output(const winograd_run *r, int first, int tiles, int pitch)
+{
+	const lw_tile tile = {r->tile.vector, r->tile.vectors, 1};
+	const int shares = (4 * lw_tile_groups(r->context->device) + r->blocks - 1) / r->blocks;
+	lw_launch launch;
+
+	LW_TRY(begin(r->context, "winograd_output", r->choice, &tile, &launch));
+	lw_arg_buf(&launch, r->workspace);
+	lw_arg_buf(&launch, r->bias);
+	lw_arg_buf(&launch, r->y);
+	lw_arg_buf(&launch, r->mask);
+	lw_arg_int(&launch, r->m_at);
+	lw_arg_int(&launch, first);
+	lw_arg_int(&launch, tiles);
+	lw_arg_int(&launch, pitch);
+	lw_conv_pair(&launch, r->p.output);
+	lw_arg_int(&launch, r->p.outputs);
+	lw_arg_int(&launch, r->p.down);
+	lw_arg_int(&launch, r->p.across);
+	lw_arg_int(&launch, r->relu);
+	return enqueue(r->context, &launch, (size_t)lw_min_int(tiles, shares), (size_t)r->blocks);
+}
+
+static lw_status run_spread(const winograd_run *r)
+{
+	const int group = r->choice->tile[GROUP];
+
+	for (int first = 0; first < r->p.tiles; first += group) {
+		const int tiles = lw_min_int(group, r->p.tiles - first);
+		LW_TRY(spread_input(r, first, tiles, group));
+		LW_TRY(spread_multiply(r, tiles, group));
+		LW_TRY(spread_output(r, first, tiles, group));
+	}
+	return LW_OK;
 }
 
 static lw_status run(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice,
 		     const lw_conv_buffers *buffers)
 {
-	(void)context, (void)conv, (void)pass, (void)choice, (void)buffers;
-	return lw_fail(LW_E_UNSUPPORTED, "conv: no kernels yet");
+	const bool data = pass == LW_PASS_DATA;
+	winograd_run r = {
+		.context = context,
+		.choice = choice,
+		.relu = !data && conv->relu,
+		.x = data ? buffers->gradient : buffers->x,
+		.weight = buffers->weight,
+		.bias = data ? NULL : buffers->bias,
+		.y = data ? buffers->x_gradient : buffers->y,
+		.mask = data && conv->mask ? buffers->x : NULL,
+		.workspace = buffers->workspace,
+	};
+
+	if (pass == LW_PASS_WEIGHT)
+		return lw_winograd_weight_run(context, conv, choice, buffers);
+	r.p = describe(conv, pass, choice->algorithm);
+	r.tile = tile_of(context, &r.p, choice);
+	r.blocks = lw_tile_blocks(&r.tile, r.p.outputs);
+	r.v_at = (int)filter_floats(&r.p);
+	r.m_at = r.v_at + (int)((size_t)r.p.points * (size_t)choice->tile[GROUP] * padded_channels(&r.p));
+	if (!context->filters_packed)
+		LW_TRY(transform_filter(&r));
+	return choice->tile[SPREAD] ? run_spread(&r) : run_fused(&r);
 }
 
 const lw_conv_family lw_winograd_cpu = {"cpu", false, choices, workspace, run};

@@ -1,0 +1,325 @@
+/*
+ * winograd.cl: Winograd's convolutions for CPUs, forward and backward of the data (which is a forward pass of the output's
+ * gradient with the filter turned around): one work-item per work-group, register tiles of vectors along the outputs.
+ *
+ * The algorithm: the input's tiles, zeros outside the image, and the filters are taken to their points by the steps of
+ * winograd_transform.cl, down the columns first, then along the rows. For every point and output one chain
+ * acc = fma(input, filter, acc) over the input's channels ascending from 0. The points are taken to the outputs, down the
+ * columns first, then bias, LW_ZERO, and relu or mask.
+ *
+ * Filters U are [block of LANES outputs][point][channel][LANES], zeros past the last output. Points of the input V are
+ * [point][block of BLOCK channels][tile][BLOCK], those of the output M [point][tile][LANES]. Either one work-group does
+ * everything for some tiles (winograd_fused: V and M in local memory), or three kernels go over V and M of many tiles in
+ * global memory, so that U is read once.
+ *
+ * FUSED  1: V and M are in local memory
+ */
+#include "winograd_transform.cl"
+#include "tile.cl"
+
+#ifndef FUSED
+#define FUSED 1
+#endif
+#if FUSED
+#define SPACE __local
+#else
+#define SPACE __global
+#endif
+#define BLOCK 16
+#define SIZE WINOGRAD_SIZE
+#define OUTPUTS WINOGRAD_OUTPUTS
+#define TAPS WINOGRAD_TAPS
+
+#if WINOGRAD_SIZE == 4
+#define EACH_POINT(F) F(0) F(1) F(2) F(3)
+#define TRANSFORM_INPUT WINOGRAD_INPUT_4(vector, d0, d1, d2, d3, o0, o1, o2, o3)
+#else
+#define EACH_POINT(F) F(0) F(1) F(2) F(3) F(4) F(5)
+#define TRANSFORM_INPUT WINOGRAD_INPUT_6(vector, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
+#endif
+#if WINOGRAD_OUTPUTS == 4
+#define EACH_OUTPUT(F) F(0) F(1) F(2) F(3)
+#define TRANSFORM_OUTPUT WINOGRAD_OUTPUT_4_3(vector, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3)
+#elif WINOGRAD_TAPS == 3
+#define EACH_OUTPUT(F) F(0) F(1)
+#define TRANSFORM_OUTPUT WINOGRAD_OUTPUT_2_3(vector, d0, d1, d2, d3, o0, o1)
+#else
+#define EACH_OUTPUT(F) F(0) F(1)
+#define TRANSFORM_OUTPUT WINOGRAD_OUTPUT_2_5(vector, d0, d1, d2, d3, d4, d5, o0, o1)
+#endif
+#if WINOGRAD_TAPS == 5
+#define EACH_TAP(F) F(0) F(1) F(2) F(3) F(4)
+#define TRANSFORM_FILTER WINOGRAD_FILTER_2_5(vector, d0, d1, d2, d3, d4, o0, o1, o2, o3, o4, o5)
+#elif WINOGRAD_OUTPUTS == 4
+#define EACH_TAP(F) F(0) F(1) F(2)
+#define TRANSFORM_FILTER WINOGRAD_FILTER_4_3(vector, d0, d1, d2, o0, o1, o2, o3, o4, o5)
+#else
+#define EACH_TAP(F) F(0) F(1) F(2)
+#define TRANSFORM_FILTER WINOGRAD_FILTER_2_3(vector, d0, d1, d2, o0, o1, o2, o3)
+#endif
+
+#define DECLARE_IN(i) vector d##i;
+#define DECLARE_OUT(i) vector o##i;
+
+/* Channels of U that a work-item of winograd_filter takes: the points of a run are stored together. */
+#define RUN 8
+
+#define LOAD_FILTER(r) d##r = LW_LOAD(VECTOR, gathered + ((c * TAPS + r) * TAPS + s) * VECTOR);
+#define KEEP_FILTER(i) middle[i * TAPS + s] = o##i;
+#define LOAD_HALF_FILTER(s) d##s = middle[i * TAPS + s];
+#define STORE_FILTER(j) LW_STORE(VECTOR, o##j, points + ((i * SIZE + j) * RUN + c) * VECTOR);
+
+/*
+ * ids: run of channels, block of outputs. The weight of output o and channel c starts at o * out_step + c * inner_step;
+ * flip: its taps are read backwards.
+ */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+winograd_filter(__global const float *restrict weight, __global float *restrict u, int channels, int outputs,
+		int out_step, int inner_step, int flip)
+{
+	const int begin = (int)get_group_id(0) * RUN, run = min(RUN, channels - begin), block = get_group_id(1);
+	float gathered[RUN * TAPS * TAPS * VECTOR];
+	float points[WINOGRAD_POINTS * RUN * VECTOR];
+
+	for (int j = 0; j < VECTORS; j++) {
+		const int first = block * LANES + j * VECTOR;
+		for (int lane = 0; lane < VECTOR; lane++)
+			for (int c = 0; c < run; c++) {
+				float *to = gathered + c * TAPS * TAPS * VECTOR + lane;
+				__global const float *from =
+					weight + ((size_t)(first + lane) * out_step + (size_t)(begin + c) * inner_step);
+				for (int tap = 0; tap < TAPS * TAPS; tap++)
+					to[tap * VECTOR] = first + lane >= outputs ? 0.0f
+										   : from[flip ? TAPS * TAPS - 1 - tap : tap];
+			}
+		for (int c = 0; c < run; c++) {
+			vector middle[SIZE * TAPS];
+			EACH_TAP(DECLARE_IN)
+			EACH_POINT(DECLARE_OUT)
+			for (int s = 0; s < TAPS; s++) {
+				EACH_TAP(LOAD_FILTER)
+				TRANSFORM_FILTER
+				EACH_POINT(KEEP_FILTER)
+			}
+			for (int i = 0; i < SIZE; i++) {
+				EACH_TAP(LOAD_HALF_FILTER)
+				TRANSFORM_FILTER
+				EACH_POINT(STORE_FILTER)
+			}
+		}
+		for (int point = 0; point < WINOGRAD_POINTS; point++) {
+			__global float *to = u + (((size_t)block * WINOGRAD_POINTS + point) * channels + begin) * LANES + j * VECTOR;
+			for (int c = 0; c < run; c++)
+				LW_STORE(VECTOR, LW_LOAD(VECTOR, points + (point * RUN + c) * VECTOR), to + c * LANES);
+		}
+	}
+}
+
+static inline vector load_some(__global const float *from, int count)
+{
+	if (count >= VECTOR)
+		return LW_LOAD(VECTOR, from);
+	return LW_LOAD_PART(VECTOR, from, count);
+}
+
+#define LOAD_INNER(i) d##i = LW_LOAD(VECTOR, image + (at + i * pitch));
+#define LOAD_OUTER(i)                                                                                                  \
+	d##i = (vector)(0.0f);                                                                                         \
+	if (top + i >= 0 && top + i < height && left + j >= 0 && left + j < width)                                     \
+		d##i = load_some(image + (at + i * pitch), channels - c);
+#define KEEP_INPUT(i) middle[i * SIZE + j] = o##i;
+#define LOAD_HALF_INPUT(j) d##j = middle[i * SIZE + j];
+#define STORE_INPUT(j) LW_STORE(VECTOR, o##j, to + (i * SIZE + j) * point_pitch);
+
+/* The tile whose first pixel is (top, left) to its points: v is its place, point_pitch from point to point, block_pitch from block to block of channels. */
+static inline void transform_input(__global const float *image, SPACE float *v, size_t point_pitch, size_t block_pitch,
+				   int top, int left, int height, int width, int channels)
+{
+	const bool inside = top >= 0 && left >= 0 && top + SIZE <= height && left + SIZE <= width;
+	const int pitch = width * channels;
+
+	for (int c = 0; c < channels; c += VECTOR) {
+		SPACE float *to = v + (c / BLOCK) * block_pitch + c % BLOCK;
+		vector middle[SIZE * SIZE];
+		EACH_POINT(DECLARE_IN)
+		EACH_POINT(DECLARE_OUT)
+		for (int j = 0; j < SIZE; j++) {
+			const int at = top * pitch + (left + j) * channels + c;
+			if (inside && c + VECTOR <= channels) {
+				EACH_POINT(LOAD_INNER)
+			} else {
+				EACH_POINT(LOAD_OUTER)
+			}
+			TRANSFORM_INPUT
+			EACH_POINT(KEEP_INPUT)
+		}
+		for (int i = 0; i < SIZE; i++) {
+			EACH_POINT(LOAD_HALF_INPUT)
+			TRANSFORM_INPUT
+			EACH_POINT(STORE_INPUT)
+		}
+	}
+}
+
+#define STEP(i)                                                                                                        \
+	const vector value##i = (vector)(a[i * BLOCK]);                                                                \
+	EACH_VECTOR(i, STEP_ONE)
+
+/* ROWS tiles of a point: v is the first one's place, u the point's filters, `to` where its LANES outputs go. */
+static inline void multiply(SPACE const float *v, size_t block_pitch, __global const float *u, SPACE float *to, int channels)
+{
+	const vector zero = (vector)(0.0f);
+	const int pitch = LANES;
+	LW_EACH(ROWS, DECLARE)
+
+	for (int first = 0; first < channels; first += BLOCK) {
+		const int count = min(BLOCK, channels - first);
+		SPACE const float *a = v;
+		for (int c = 0; c < count; c++) {
+			LOAD_VECTORS(u)
+			LW_EACH(ROWS, STEP)
+			a++;
+			u += LANES;
+		}
+		v += block_pitch;
+	}
+	LW_EACH(ROWS, STORE)
+}
+
+#define LOAD_POINT(i) d##i = LW_LOAD(VECTOR, from + (i * SIZE + j) * point_pitch);
+#define KEEP_OUTPUT(p) middle[p * SIZE + j] = o##p;
+#define LOAD_HALF_OUTPUT(j) d##j = middle[p * SIZE + j];
+#define FINISH(q)                                                                                                      \
+	if (left + q < width) {                                                                                        \
+		const size_t at = ((size_t)(top + p) * width + left + q) * outputs + first;                            \
+		vector result = o##q + add;                                                                            \
+		result = result + zero;                                                                                \
+		if (relu)                                                                                              \
+			result = select(result, (vector)(0.0f), result <= (vector)(0.0f));                             \
+		if (mask)                                                                                              \
+			result = select(result, (vector)(0.0f), load_some(mask + at, count) <= (vector)(0.0f));        \
+		if (count >= VECTOR)                                                                                   \
+			LW_STORE(VECTOR, result, y + at);                                                              \
+		else                                                                                                   \
+			LW_STORE_PART(VECTOR, result, y + at, count);                                                  \
+	}
+
+/* A tile's points m, point_pitch apart, to its outputs from pixel (top, left) and from output `begin`; y and mask are the image's. */
+static inline void transform_output(SPACE const float *m, size_t point_pitch, __global const float *bias,
+				    __global float *y, __global const float *mask, int top, int left, int height,
+				    int width, int begin, int outputs, int relu)
+{
+	const vector zero = (vector)(LW_ZERO(height));
+
+	for (int first = begin; first < begin + LANES && first < outputs; first += VECTOR) {
+		const int count = outputs - first;
+		const vector add = bias ? load_some(bias + first, count) : zero;
+		SPACE const float *from = m + (first - begin);
+		vector middle[OUTPUTS * SIZE];
+		EACH_POINT(DECLARE_IN)
+		EACH_OUTPUT(DECLARE_OUT)
+		for (int j = 0; j < SIZE; j++) {
+			EACH_POINT(LOAD_POINT)
+			TRANSFORM_OUTPUT
+			EACH_OUTPUT(KEEP_OUTPUT)
+		}
+		for (int p = 0; p < OUTPUTS && top + p < height; p++) {
+			EACH_POINT(LOAD_HALF_OUTPUT)
+			TRANSFORM_OUTPUT
+			EACH_OUTPUT(FINISH)
+		}
+	}
+}
+
+#if FUSED
+/* ids: group_tiles tiles, share of the blocks of outputs */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+winograd_fused(__global const float *restrict x, __global const float *restrict u, __global const float *restrict bias,
+	       __global float *restrict y, __global const float *restrict mask, __local float *restrict scratch, int tiles,
+	       int height, int width, int channels, int out_height, int out_width, int outputs, int pad_height,
+	       int pad_width, int tiles_down, int tiles_across, int group_tiles, int blocks, int relu)
+{
+	const int first = (int)get_group_id(0) * group_tiles, count = min(group_tiles, tiles - first);
+	const int image_tiles = tiles_down * tiles_across;
+	const size_t block_pitch = group_tiles * BLOCK;
+	const size_t point_pitch = (channels + BLOCK - 1) / BLOCK * block_pitch;
+	__local float *v = scratch, *m = scratch + WINOGRAD_POINTS * point_pitch;
+
+	for (int t = 0; t < count; t++) {
+		const int image = (first + t) / image_tiles, tile = (first + t) % image_tiles;
+		transform_input(x + (size_t)image * height * width * channels, v + t * BLOCK, point_pitch, block_pitch,
+				tile / tiles_across * OUTPUTS - pad_height, tile % tiles_across * OUTPUTS - pad_width, height,
+				width, channels);
+	}
+	for (int block = get_group_id(1); block < blocks; block += get_num_groups(1)) {
+		for (int point = 0; point < WINOGRAD_POINTS; point++)
+			for (int t = 0; t < count; t += ROWS)
+				multiply(v + point * point_pitch + t * BLOCK, block_pitch,
+					 u + ((size_t)block * WINOGRAD_POINTS + point) * channels * LANES,
+					 m + (point * group_tiles + t) * LANES, channels);
+		for (int t = 0; t < count; t++) {
+			const int image = (first + t) / image_tiles, tile = (first + t) % image_tiles;
+			const size_t at = (size_t)image * out_height * out_width * outputs;
+			transform_output(m + t * LANES, group_tiles * LANES, bias, y + at, mask ? mask + at : mask,
+					 tile / tiles_across * OUTPUTS, tile % tiles_across * OUTPUTS, out_height, out_width,
+					 block * LANES, outputs, relu);
+		}
+	}
+}
+
+#else
+/*
+ * The same in three steps, of `tiles` tiles from `first`, no more than pitch, a multiple of ROWS. The workspace holds U, from
+ * v_at V, from m_at M, which is [block of LANES outputs][point][pitch][LANES].
+ */
+
+/* ids: share of the tiles */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+winograd_input(__global const float *restrict x, __global float *restrict workspace, int v_at, int first, int tiles, int pitch,
+	       int height, int width, int channels, int pad_height, int pad_width, int tiles_down, int tiles_across)
+{
+	__global float *v = workspace + v_at;
+	const int image_tiles = tiles_down * tiles_across;
+	const size_t block_pitch = (size_t)pitch * BLOCK;
+	const size_t point_pitch = (channels + BLOCK - 1) / BLOCK * block_pitch;
+
+	for (int t = get_group_id(0); t < tiles; t += get_num_groups(0)) {
+		const int image = (first + t) / image_tiles, tile = (first + t) % image_tiles;
+		transform_input(x + (size_t)image * height * width * channels, v + (size_t)t * BLOCK, point_pitch, block_pitch,
+				tile / tiles_across * OUTPUTS - pad_height, tile % tiles_across * OUTPUTS - pad_width, height,
+				width, channels);
+	}
+}
+
+/* ids: block of outputs, point */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+winograd_multiply(__global float *workspace, int v_at, int m_at, int tiles, int pitch, int channels)
+{
+	__global const float *u = workspace, *v = workspace + v_at;
+	__global float *m = workspace + m_at;
+	const size_t panel = (size_t)get_group_id(0) * WINOGRAD_POINTS + get_group_id(1), block_pitch = (size_t)pitch * BLOCK;
+	const size_t point_pitch = (channels + BLOCK - 1) / BLOCK * block_pitch;
+
+	for (int t = 0; t < tiles; t += ROWS)
+		multiply(v + get_group_id(1) * point_pitch + (size_t)t * BLOCK, block_pitch, u + panel * channels * LANES,
+			 m + (panel * pitch + t) * LANES, channels);
+}
+
+/* ids: share of the tiles, block of outputs */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+winograd_output(__global const float *restrict workspace, __global const float *restrict bias, __global float *restrict y,
+		__global const float *restrict mask, int m_at, int first, int tiles, int pitch, int out_height,
+		int out_width, int outputs, int tiles_down, int tiles_across, int relu)
+{
+	__global const float *m = workspace + m_at;
+	const int image_tiles = tiles_down * tiles_across, block = get_group_id(1);
+
+	for (int t = get_group_id(0); t < tiles; t += get_num_groups(0)) {
+		const int image = (first + t) / image_tiles, tile = (first + t) % image_tiles;
+		const size_t at = (size_t)image * out_height * out_width * outputs;
+		transform_output(m + ((size_t)block * WINOGRAD_POINTS * pitch + t) * LANES, (size_t)pitch * LANES, bias, y + at,
+				 mask ? mask + at : mask, tile / tiles_across * OUTPUTS, tile % tiles_across * OUTPUTS,
+				 out_height, out_width, block * LANES, outputs, relu);
+	}
+}
+#endif
