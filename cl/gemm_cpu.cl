@@ -1,217 +1,195 @@
 /*
- * gemm_cpu.cl: C = op(A) op(B) (+ bias) for CPUs: one work-item per work-group computes whole columns of register tiles.
+ * gemm_cpu.cl: C = op(A) op(B) (+ bias) for CPUs: one work-item per work-group computes a block of C in register tiles.
  *
- * A is packed beforehand into panels [m / ROWS][k][ROWS]; a work-group packs `depth` rows of its columns of B into local
- * memory and goes over its panels; with more rows to come, chains go on from C.
+ * A work-group packs `depth` rows of its columns of op(B) into local memory, and, one panel of ROWS rows after the other,
+ * as much of op(A); the next `depth` rows go on from what C holds.
  *
- * VECTOR   width of a vector of columns: 1, 4, 8, 16
- * VECTORS  vectors in a tile's row: 1, 2
- * ROWS     rows of a tile: 1 .. 16
- * PARTS    1: the inner dimension is cut into parts, each a chain from 0, added in order; then depth is all of it
+ * VECTOR, VECTORS, ROWS  the tile: see tile.cl; VECTOR is 4, 8 or 16, ROWS at least 4
+ * PARTS  1: the inner dimension is cut into parts, each a chain from 0, added in order; 2: and all have one term
  */
-#ifndef VECTOR
-#define VECTOR 4
-#endif
-#ifndef VECTORS
-#define VECTORS 2
-#endif
-#ifndef ROWS
-#define ROWS 4
-#endif
 #ifndef PARTS
 #define PARTS 0
 #endif
-#define COLUMNS (VECTOR * VECTORS)
-#if VECTORS == 2
-#define EACH_VECTOR(i, F) F(i, 0) F(i, 1)
-#else
-#define EACH_VECTOR(i, F) F(i, 0)
-#endif
+#include "tile.cl"
 
-typedef LW_FLOAT(VECTOR) vector;
-
-#define DECLARE_ONE(i, j) vector c##i##_##j = zero;
-#define DECLARE(i) EACH_VECTOR(i, DECLARE_ONE)
-#define CLEAR_ONE(i, j) c##i##_##j = zero;
-#define CLEAR(i) EACH_VECTOR(i, CLEAR_ONE)
-#define LOAD_ONE(i, j) c##i##_##j = LW_LOAD(VECTOR, from + i * pitch + j * VECTOR);
-#define LOAD(i) EACH_VECTOR(i, LOAD_ONE)
-#define STORE_ONE(i, j) LW_STORE(VECTOR, c##i##_##j, to + i * pitch + j * VECTOR);
-#define STORE(i) EACH_VECTOR(i, STORE_ONE)
-#define STEP_ONE(i, j) c##i##_##j = fma(value##i, b##j, c##i##_##j);
 #define STEP(i)                                                                                                        \
-	const vector value##i = (vector)(panel[i]);                                                                    \
+	const vector value##i = (vector)(row[i]);                                                                      \
 	EACH_VECTOR(i, STEP_ONE)
-#define TOTAL_DECLARE_ONE(i, j) vector t##i##_##j = zero;
+/* a part of one term: fma(value, b, 0) added, but for the sign of a zero, which the end of the chain sets */
+#define TERM_ONE(i, j) c##i##_##j = c##i##_##j + value##i * b##j;
+#define TERM(i)                                                                                                        \
+	const vector value##i = (vector)(row[i]);                                                                      \
+	EACH_VECTOR(i, TERM_ONE)
+#define TOTAL_DECLARE_ONE(i, j) vector t##i##_##j = c##i##_##j;
 #define TOTAL_DECLARE(i) EACH_VECTOR(i, TOTAL_DECLARE_ONE)
-#define TOTAL_SET_ONE(i, j) t##i##_##j = c##i##_##j;
-#define TOTAL_SET(i) EACH_VECTOR(i, TOTAL_SET_ONE)
 #define TOTAL_ADD_ONE(i, j) t##i##_##j = t##i##_##j + c##i##_##j;
 #define TOTAL_ADD(i) EACH_VECTOR(i, TOTAL_ADD_ONE)
 #define TOTAL_GET_ONE(i, j) c##i##_##j = t##i##_##j;
 #define TOTAL_GET(i) EACH_VECTOR(i, TOTAL_GET_ONE)
-#define END_ONE(i, j) c##i##_##j = c##i##_##j + zero;
-#define END(i) EACH_VECTOR(i, END_ONE)
 
-/* to[j * to_pitch + i] = from[i * pitch + j] for i, j below 4 */
-#define TRANSPOSE4(from, pitch, to, to_pitch)                                                                          \
+/* Four rows of 4 floats become to[0..3], to[pitch ..], to[2 * pitch ..], to[3 * pitch ..]. */
+#define TRANSPOSE4(r0, r1, r2, r3, to, pitch)                                                                          \
 	{                                                                                                              \
-		const float4 r0 = vload4(0, from), r1 = vload4(0, (from) + (pitch));                                   \
-		const float4 r2 = vload4(0, (from) + 2 * (pitch)), r3 = vload4(0, (from) + 3 * (pitch));               \
 		const float4 low02 = (float4)(r0.lo, r2.lo), low13 = (float4)(r1.lo, r3.lo);                           \
 		const float4 high02 = (float4)(r0.hi, r2.hi), high13 = (float4)(r1.hi, r3.hi);                         \
 		vstore4((float4)(low02.s0, low13.s0, low02.s2, low13.s2), 0, to);                                      \
-		vstore4((float4)(low02.s1, low13.s1, low02.s3, low13.s3), 0, (to) + (to_pitch));                       \
-		vstore4((float4)(high02.s0, high13.s0, high02.s2, high13.s2), 0, (to) + 2 * (to_pitch));               \
-		vstore4((float4)(high02.s1, high13.s1, high02.s3, high13.s3), 0, (to) + 3 * (to_pitch));               \
+		vstore4((float4)(low02.s1, low13.s1, low02.s3, low13.s3), 0, (to) + (pitch));                          \
+		vstore4((float4)(high02.s0, high13.s0, high02.s2, high13.s2), 0, (to) + 2 * (pitch));                  \
+		vstore4((float4)(high02.s1, high13.s1, high02.s3, high13.s3), 0, (to) + 3 * (pitch));                  \
 	}
 
-/* ids: panel, block of `run` rows of the inner dimension. Rows of A past m become zeros. */
-__kernel void pack_panels(__global const float *restrict a, __global float *restrict packed, int m, int k, int lda,
-			  int transposed, int run)
+/*
+ * to[p * width + i] = element (first + i, begin + p) of a matrix, i below width, p below depth; across: its p-th elements
+ * lie together, else its i-th. Past the limit of i the last ones are repeated; nobody looks at what they become.
+ */
+static inline void pack(__global const float *restrict from, __local float *restrict to, int first, int limit, int begin,
+			int depth, int pitch, int across, const int width)
 {
-	const int first = (int)get_global_id(0) * ROWS, begin = (int)get_global_id(1) * run, end = min(k, begin + run);
-	__global float *to = packed + (size_t)first * k;
-
-	const int rows = min(ROWS, m - first), fours = transposed ? 0 : rows / 4 * 4;
-
-	for (int i = 0; i < fours; i += 4) {
-		int p = begin;
-		for (; p <= end - 4; p += 4)
-			TRANSPOSE4(a + (size_t)(first + i) * lda + p, lda, to + (size_t)p * ROWS + i, ROWS)
-		for (; p < end; p++)
-			for (int j = i; j < i + 4; j++)
-				to[(size_t)p * ROWS + j] = a[(size_t)(first + j) * lda + p];
-	}
-	for (int p = begin; p < end; p++)
-		for (int i = fours; i < ROWS; i++) {
-			const size_t row = first + i;
-			to[(size_t)p * ROWS + i] = i >= rows    ? 0.0f
-						   : transposed ? a[(size_t)p * lda + row]
-								: a[row * lda + p];
+	if (across && first + width <= limit) {
+		for (int p = 0; p < depth; p++) {
+			__global const float *row = from + (size_t)(begin + p) * pitch + first;
+			int i = 0;
+			for (; i <= width - VECTOR; i += VECTOR)
+				LW_STORE(VECTOR, LW_LOAD(VECTOR, row + i), to + p * width + i);
+			for (; i < width; i++)
+				to[p * width + i] = row[i];
 		}
-}
-
-/* rows begin .. begin+rows of op(B), columns from `first`, into [row][COLUMNS]; columns past n become zeros */
-static inline void pack_block(__global const float *b, __local float *block, int begin, int rows,
-			      int first, int n, int ldb, int transposed)
-{
-	const int columns = min(COLUMNS, n - first);
-
-	for (int j = columns; j < COLUMNS; j++)
-		for (int p = 0; p < rows; p++)
-			block[p * COLUMNS + j] = 0.0f;
-	if (transposed) {
-		const int fours = columns / 4 * 4;
-		for (int j = 0; j < fours; j += 4) {
-			__global const float *from = b + (size_t)(first + j) * ldb + begin;
-			int p = 0;
-			for (; p <= rows - 4; p += 4)
-				TRANSPOSE4(from + p, ldb, block + p * COLUMNS + j, COLUMNS)
-			for (; p < rows; p++)
-				for (int i = 0; i < 4; i++)
-					block[p * COLUMNS + j + i] = from[(size_t)i * ldb + p];
-		}
-		for (int j = fours; j < columns; j++)
-			for (int p = 0; p < rows; p++)
-				block[p * COLUMNS + j] = b[(size_t)(first + j) * ldb + begin + p];
-	} else if (columns == COLUMNS) {
-		for (int p = 0; p < rows; p++) {
-			__global const float *from = b + (size_t)(begin + p) * ldb + first;
-			for (int j = 0; j < COLUMNS; j += VECTOR)
-				LW_STORE(VECTOR, LW_LOAD(VECTOR, from + j), block + p * COLUMNS + j);
-		}
+	} else if (across) {
+		for (int p = 0; p < depth; p++)
+			for (int i = 0; i < width; i++)
+				to[p * width + i] = from[(size_t)(begin + p) * pitch + min(first + i, limit - 1)];
 	} else {
-		for (int p = 0; p < rows; p++)
-			for (int j = 0; j < columns; j++)
-				block[p * COLUMNS + j] = b[(size_t)(begin + p) * ldb + first + j];
+		for (int start = 0; start < width; start += 4) {
+			/* the last four may overlap those before */
+			const int i = min(start, width - 4), row = first + i;
+			__global const float *from0 = from + (size_t)min(row, limit - 1) * pitch + begin;
+			__global const float *from1 = from + (size_t)min(row + 1, limit - 1) * pitch + begin;
+			__global const float *from2 = from + (size_t)min(row + 2, limit - 1) * pitch + begin;
+			__global const float *from3 = from + (size_t)min(row + 3, limit - 1) * pitch + begin;
+			__local float *out = to + i;
+			int p = 0;
+			for (; p <= depth - 4; p += 4) {
+				const float4 r0 = vload4(0, from0 + p), r1 = vload4(0, from1 + p);
+				const float4 r2 = vload4(0, from2 + p), r3 = vload4(0, from3 + p);
+				TRANSPOSE4(r0, r1, r2, r3, out + p * width, width)
+			}
+			for (; p < depth; p++)
+				vstore4((float4)(from0[p], from1[p], from2[p], from3[p]), 0, out + p * width);
+		}
 	}
 }
 
-/* ids: block of columns, share of the panels. scratch: depth * COLUMNS floats, then a tile, then a row */
+/* Where a part of the inner dimension begins. */
+#define PART_BEGIN(part) ((int)((long)k * (part) / parts))
+
+/* ids: block of columns, share of the panels. scratch: see local_floats of gemm.c; columns is a multiple of LANES */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-gemm(__global const float *restrict packed, __global const float *restrict b, __global const float *restrict bias,
-     __global float *restrict c, __local float *restrict scratch, int m, int n, int k, int ldb, int ldc, int transpose_b,
-     int parts, int depth)
+gemm(__global const float *restrict a, __global const float *restrict b, __global const float *restrict bias,
+     __global const float *restrict masks, __global float *restrict c, __local float *restrict scratch, int m, int n, int k,
+     int lda, int ldb, int ldc, int transpose_a, int transpose_b, int parts, int depth, int columns, int relu)
 {
-	const int first = (int)get_group_id(0) * COLUMNS, columns = min(COLUMNS, n - first);
+	const int first = (int)get_group_id(0) * columns, tiles = (min(columns, n - first) + LANES - 1) / LANES;
 	const int panels = (m + ROWS - 1) / ROWS;
 	const int panel_begin = (int)((long)panels * get_group_id(1) / get_num_groups(1));
 	const int panel_end = (int)((long)panels * (get_group_id(1) + 1) / get_num_groups(1));
-	__local float *tile = scratch + (size_t)depth * COLUMNS, *bias_row = tile + ROWS * COLUMNS;
+	__local float *block = scratch, *tile = block + (size_t)depth * columns, *bias_row = tile + ROWS * LANES;
+	__local float *panel = bias_row + columns;
 	const vector zero = (vector)(LW_ZERO(k));
+	int part = 0;
 
-	if (bias)
-		for (int j = 0; j < COLUMNS; j++)
-			bias_row[j] = j < columns ? bias[first + j] : 0.0f;
-	for (int begin = 0; begin < k; begin += depth) {
-		const int rows = min(depth, k - begin), last = begin + rows == k;
-		pack_block(b, scratch, begin, rows, first, n, ldb, transpose_b);
-		for (int p = panel_begin; p < panel_end; p++) {
-			__global const float *panel = packed + ((size_t)p * k + begin) * ROWS;
-			__local const float *block = scratch;
-			__global float *out = c + (size_t)p * ROWS * ldc + first;
-			const int count = min(ROWS, m - p * ROWS), whole = count == ROWS && columns == COLUMNS;
+	for (int j = 0; bias && j < columns; j++)
+		bias_row[j] = bias[min(first + j, n - 1)];
+	for (int begin = 0, rows; begin < k; begin += rows) {
+		const int part_begin = part;
+		do
+			part++;
+		while (PARTS && part < parts && PART_BEGIN(part + 1) - begin <= depth);
+		rows = PARTS ? PART_BEGIN(part) - begin : min(depth, k - begin);
+		for (int t = 0; t < tiles; t++)
+			pack(b, block + (size_t)t * rows * LANES, first + t * LANES, n, begin, rows, ldb, !transpose_b, LANES);
+		for (int i = panel_begin * tiles; i < panel_end * tiles; i++) {
+			const int p = i / tiles, t = i % tiles, column = first + t * LANES;
+			const int count = min(ROWS, m - p * ROWS), width = min(LANES, n - column);
+			const int whole = count == ROWS && width == LANES;
+			__local const float *row = panel, *b_row = block + (size_t)t * rows * LANES;
+			__global float *out = c + (size_t)p * ROWS * ldc + column;
 			LW_EACH(ROWS, DECLARE)
 
+			if (t == 0)
+				pack(a, panel, p * ROWS, m, begin, rows, lda, transpose_a, ROWS);
 			if (begin > 0) {
 				if (whole) {
 					__global const float *from = out;
 					const size_t pitch = ldc;
 					LW_EACH(ROWS, LOAD)
 				} else {
-					for (int i = 0; i < count; i++)
-						for (int j = 0; j < columns; j++)
-							tile[i * COLUMNS + j] = out[(size_t)i * ldc + j];
 					__local const float *from = tile;
-					const size_t pitch = COLUMNS;
+					const size_t pitch = LANES;
+					for (int r = 0; r < count; r++)
+						for (int j = 0; j < width; j++)
+							tile[r * LANES + j] = out[(size_t)r * ldc + j];
 					LW_EACH(ROWS, LOAD)
 				}
 			}
-#if PARTS
+#if PARTS == 1
 			LW_EACH(ROWS, TOTAL_DECLARE)
-			for (int part = 0; part < parts; part++) {
-				const int length = (int)((long)k * (part + 1) / parts) - (int)((long)k * part / parts);
+			for (int q = part_begin; q < part; q++) {
+				const int length = PART_BEGIN(q + 1) - PART_BEGIN(q);
 				LW_EACH(ROWS, CLEAR)
 #else
 			{
 				const int length = rows;
 #endif
-				for (int i = 0; i < length; i++) {
-					const vector b0 = LW_LOAD(VECTOR, block);
-#if VECTORS == 2
-					const vector b1 = LW_LOAD(VECTOR, block + VECTOR);
-#endif
+				for (int s = 0; s < length; s++) {
+					LOAD_VECTORS(b_row)
+#if PARTS == 2
+					LW_EACH(ROWS, TERM)
+#else
 					LW_EACH(ROWS, STEP)
-					panel += ROWS;
-					block += COLUMNS;
+#endif
+					row += ROWS;
+					b_row += LANES;
 				}
-#if PARTS
-				if (part == 0) {
-					LW_EACH(ROWS, TOTAL_SET)
-				} else {
-					LW_EACH(ROWS, TOTAL_ADD)
-				}
+#if PARTS == 1
+				LW_EACH(ROWS, TOTAL_ADD)
 			}
 			LW_EACH(ROWS, TOTAL_GET)
 #else
 			}
 #endif
-			if (last && !bias) {
+			if (begin + rows == k) {
+				if (bias) {
+					LOAD_VECTORS(bias_row + t * LANES)
+					LW_EACH(ROWS, BIAS)
+				}
 				LW_EACH(ROWS, END)
+				if (relu) {
+					LW_EACH(ROWS, RELU)
+				}
+				if (masks && whole) {
+					__global const float *mask = masks + (size_t)p * ROWS * ldc + column;
+					const size_t pitch = ldc;
+					LW_EACH(ROWS, MASK)
+				} else if (masks) {
+					__local const float *mask = tile;
+					const size_t pitch = LANES;
+					for (int r = 0; r < count; r++)
+						for (int j = 0; j < width; j++)
+							tile[r * LANES + j] = masks[(size_t)(p * ROWS + r) * ldc + column + j];
+					LW_EACH(ROWS, MASK)
+				}
 			}
-			if (whole && !(last && bias)) {
+			if (whole) {
 				__global float *to = out;
 				const size_t pitch = ldc;
 				LW_EACH(ROWS, STORE)
 			} else {
 				__local float *to = tile;
-				const size_t pitch = COLUMNS;
+				const size_t pitch = LANES;
 				LW_EACH(ROWS, STORE)
-				for (int i = 0; i < count; i++)
-					for (int j = 0; j < columns; j++)
-						out[(size_t)i * ldc + j] =
-							last && bias ? tile[i * COLUMNS + j] + bias_row[j] + LW_ZERO(k) : tile[i * COLUMNS + j];
+				for (int r = 0; r < count; r++)
+					for (int j = 0; j < width; j++)
+						out[(size_t)r * ldc + j] = tile[r * LANES + j];
 			}
 		}
 	}

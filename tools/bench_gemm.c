@@ -5,11 +5,12 @@
 
 /* Squares, and what linear layers and 1x1 convolutions ask for. */
 static const int default_shapes[][3] = {{512, 512, 512},   {1024, 1024, 1024}, {2048, 2048, 2048}, {64, 10, 2048},
-					{64, 500, 800},    {16, 4096, 9216},   {6272, 128, 1152},  {25088, 64, 256}};
+					{64, 500, 800},    {16, 9216, 4096},   {64, 576, 25088},   {16, 4096, 1000}};
 
 typedef struct product {
 	lw_gemm gemm;
 	lw_op_context context;
+	lw_choice choice;
 } product;
 
 static lw_status run(bench *b, void *state)
@@ -17,32 +18,35 @@ static lw_status run(bench *b, void *state)
 	product *p = state;
 
 	(void)b;
-	return lw_gemm_run(&p->context, &p->gemm);
+	return lw_gemm_run(&p->context, &p->gemm, &p->choice);
 }
 
-/* As for convolutions: the fastest that applies, the simple one only where there is no other. */
-static lw_status choose_variant(bench *b, bench_row *row, product *p)
+static lw_status make_workspace(bench *b, product *p)
 {
-	double best = INFINITY, seconds;
-	int chosen = -1;
+	const size_t bytes = lw_gemm_workspace(&p->context, &p->gemm, &p->choice);
 
-	snprintf(row->variant, sizeof row->variant, "as in training");
-	if (!b->request->tune)
-		return LW_OK;
-	for (int v = lw_gemm_variant_count() - 1; v >= 0; v--) {
-		if (!lw_gemm_variant_applies(&p->context, &p->gemm, v) || (v == 0 && chosen > 0))
-			continue;
-		p->context.force_variant = v;
+	return bytes ? bench_buffer(b, &p->gemm.workspace, (bytes + 3) / sizeof(float), 0) : LW_OK;
+}
+
+/* As for convolutions: with tuning the fastest; the simple one, the last, only where there is no other. */
+static lw_status choose(bench *b, const bench_row *row, product *p)
+{
+	lw_choice list[LW_MAX_CHOICES], best;
+	double least = INFINITY, seconds;
+	const int count = lw_gemm_choices(&p->context, &p->gemm, list);
+
+	best = list[0];
+	for (int i = 0; b->request->tune && i < count && (i == 0 || i < count - 1); i++) {
+		p->choice = list[i];
+		LW_TRY(make_workspace(b, p));
 		LW_TRY(bench_try(b, row, &seconds));
-		if (seconds < best) {
-			best = seconds;
-			chosen = v;
+		if (seconds < least) {
+			least = seconds;
+			best = list[i];
 		}
 	}
-	p->context.force_variant = chosen;
-	if (chosen >= 0)
-		snprintf(row->variant, sizeof row->variant, "%s", lw_gemm_variant_name(chosen));
-	return LW_OK;
+	p->choice = best;
+	return make_workspace(b, p);
 }
 
 static lw_status add(bench *b, const int *shape)
@@ -50,7 +54,6 @@ static lw_status add(bench *b, const int *shape)
 	const int m = shape[0], n = shape[1], k = shape[2];
 	bench_row *row;
 	product *p;
-	size_t workspace;
 
 	LW_TRY(bench_memory(b, &p, sizeof *p));
 	p->context = b->context;
@@ -58,9 +61,6 @@ static lw_status add(bench *b, const int *shape)
 	LW_TRY(bench_buffer(b, &p->gemm.a, (size_t)m * (size_t)k, NAN));
 	LW_TRY(bench_buffer(b, &p->gemm.b, (size_t)k * (size_t)n, NAN));
 	LW_TRY(bench_buffer(b, &p->gemm.c, (size_t)m * (size_t)n, 0));
-	workspace = lw_gemm_workspace(&p->gemm);
-	if (workspace)
-		LW_TRY(bench_buffer(b, &p->gemm.workspace, (workspace + 3) / sizeof(float), 0));
 	LW_TRY(bench_add(b, &row));
 	row->run = run;
 	row->state = p;
@@ -69,7 +69,9 @@ static lw_status add(bench *b, const int *shape)
 	row->amount = row->peak_amount = 2e-9 * m * n * k;
 	snprintf(row->shape, sizeof row->shape, "%dx%dx%d", m, n, k);
 	snprintf(row->pass, sizeof row->pass, "C=AB");
-	return choose_variant(b, row, p);
+	LW_TRY(choose(b, row, p));
+	snprintf(row->variant, sizeof row->variant, "%s", p->choice.name);
+	return LW_OK;
 }
 
 lw_status bench_gemm_rows(bench *b)

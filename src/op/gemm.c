@@ -1,54 +1,177 @@
-/* gemm: C = op(A) op(B) + bias: one work-item per element anywhere, packed register tiles on CPUs, CLBlast on GPUs. */
+/* gemm: which way to compute a product: register tiles on CPUs, tiles or CLBlast on GPUs, one work-item per element anywhere. */
+#include "op/gemm_gpu.h"
 #include "op/tile.h"
 
-enum { SIMPLE, CPU, VARIANTS };
+#include <stdlib.h>
+#include <string.h>
 
-/* Rows of B that stay in a core's cache. */
-enum { DEPTH = 256 };
+enum { SIMPLE, CPU, GPU, CLBLAST }; /* families */
 
-int lw_gemm_variant_count(void) { return VARIANTS; }
-const char *lw_gemm_variant_name(int variant) { return variant == SIMPLE ? "simple" : "cpu"; }
+/* What lw_choice.tile holds of the CPU family: the tile, and a work-group's share: rows of B at once, columns, and of how many the panels. */
+enum { VECTOR, VECTORS, ROWS, DEPTH, COLUMNS, SHARES };
 
-size_t lw_gemm_workspace(const lw_gemm *g)
-{
-	/* A in panels, the last one padded */
-	return sizeof(float) * ((size_t)g->m + LW_TILE_MAX_ROWS - 1) * (size_t)g->k;
-}
-
-static size_t local_floats(const lw_tile *tile, int depth)
-{
-	/* rows of B, a tile of C, a row of the bias */
-	return (size_t)lw_tile_lanes(tile) * (size_t)(depth + tile->rows + 1);
-}
-
-/* The tile, and how many rows of B a work-group packs at once; false: tiles do not suit the device, or its local memory is too small. */
-static bool choose_tile(const lw_device *device, const lw_gemm *g, lw_tile *tile, int *depth)
-{
-	static const int wide[] = {14, 8, 4}, narrow[] = {6, 4};
-	const size_t limit = lw_tile_local_floats(device);
-
-	if (!lw_tile_applies(device))
-		return false;
-	lw_tile_vectors(tile, device, g->n);
-	if (g->parts > 1) {
-		/* their sum needs as many registers again */
-		tile->rows = tile->vector == LW_TILE_WIDE ? 6 : 3;
-		*depth = g->k;
-		return local_floats(tile, *depth) <= limit;
-	}
-	tile->rows = tile->vector == LW_TILE_WIDE ? lw_tile_rows(wide, LW_COUNT(wide), g->m)
-						  : lw_tile_rows(narrow, LW_COUNT(narrow), g->m);
-	for (*depth = lw_min_int(g->k, DEPTH); *depth > 16 && local_floats(tile, *depth) > limit;)
-		*depth /= 2;
-	return local_floats(tile, *depth) <= limit;
-}
-
-bool lw_gemm_variant_applies(const lw_op_context *context, const lw_gemm *g, int variant)
-{
+typedef struct cpu_plan {
 	lw_tile tile;
-	int depth;
+	int depth, columns, shares;
+} cpu_plan;
 
-	return variant == SIMPLE || choose_tile(context->device, g, &tile, &depth);
+/* Local memory beyond this leaves the second-level cache. */
+enum { MOST_LOCAL_FLOATS = 120 * 1024 };
+
+static size_t local_floats(const cpu_plan *p)
+{
+	/* rows of B, a tile of C, a row of the bias, a panel of A */
+	const size_t lanes = (size_t)lw_tile_lanes(&p->tile), rows = (size_t)p->tile.rows;
+
+	return (size_t)p->columns * (size_t)(p->depth + 1) + rows * lanes + rows * (size_t)p->depth;
+}
+
+/* Rows of B that a work-group must take at least: a part is not interrupted. */
+static int least_depth(const lw_gemm *g) { return g->parts > 1 ? (g->k + g->parts - 1) / g->parts : lw_min_int(g->k, 16); }
+
+static int panels_of(const lw_gemm *g, const lw_tile *tile) { return (g->m + tile->rows - 1) / tile->rows; }
+
+/*
+ * What the product takes, roughly, in cycles per row of B: multiplications, packing of B by every share of the panels and
+ * of A by every block of columns, and waiting for the last work-groups.
+ */
+static double cost(const lw_device *device, const lw_gemm *g, const cpu_plan *p)
+{
+	const int units = (int)lw_device_get_info(device)->compute_units, lanes = lw_tile_lanes(&p->tile);
+	const int panels = panels_of(g, &p->tile), blocks = (g->n + p->columns - 1) / p->columns, groups = blocks * p->shares;
+	const double vectors = (double)lw_tile_blocks(&p->tile, g->n) * p->tile.vectors;
+	/* two multiplications or loads at a time, each of which takes four cycles */
+	const int sums = p->tile.rows * p->tile.vectors, loads = p->tile.rows + p->tile.vectors;
+	const double tiles = panels * lw_tile_blocks(&p->tile, g->n) * (0.5 * lw_max_int(8, lw_max_int(sums, loads)) + 0.25);
+	const double pack_b = p->shares * vectors * (g->transpose_b ? 0.25 * p->tile.vector : 1.5);
+	const double pack_a = blocks * (double)panels * p->tile.rows * 0.25;
+	/* C comes and goes once for every `depth` rows */
+	const double c = panels * p->tile.rows * vectors / p->depth;
+	const int largest = ((panels + p->shares - 1) / p->shares) * lw_min_int(p->columns, (int)lw_round_up((size_t)g->n, (size_t)lanes));
+	const double uneven = (double)largest * groups / ((double)panels * (double)lw_round_up((size_t)g->n, (size_t)lanes));
+	const double turns = groups < 4 * units ? (double)((groups + units - 1) / units) * units * uneven : groups + 0.5 * units;
+
+	return (tiles + pack_a + pack_b + c) * turns / groups / units;
+}
+
+/* The best depth, columns and shares for the tile; false where none fits into local memory. */
+static bool plan_cpu(const lw_device *device, const lw_gemm *g, int most_depth, cpu_plan *plan)
+{
+	const size_t limit = lw_tile_local_floats(device);
+	const int lanes = lw_tile_lanes(&plan->tile), blocks = lw_tile_blocks(&plan->tile, g->n);
+	const int panels = panels_of(g, &plan->tile);
+	double least = 0;
+	bool found = false;
+
+	for (int depth = lw_max_int(lw_min_int(g->k, most_depth), least_depth(g)); !found && depth >= least_depth(g); depth /= 2)
+		for (int wide = 1; wide < 2 * blocks && wide <= 64; wide *= 2)
+			for (int shares = 1; shares <= lw_min_int(panels, 64); shares += shares < 8 ? 1 : shares / 4) {
+				cpu_plan p = {plan->tile, depth, lw_min_int(wide, blocks) * lanes, shares};
+				const size_t local = local_floats(&p);
+				const double seconds = cost(device, g, &p);
+
+				if (local > limit || (wide > 1 && local > MOST_LOCAL_FLOATS) || (found && seconds >= least))
+					continue;
+				*plan = p;
+				least = seconds;
+				found = true;
+			}
+	return found;
+}
+
+/* A way with its cost, to sort by. */
+typedef struct candidate {
+	lw_choice choice;
+	double cost;
+} candidate;
+
+static int compare_costs(const void *a, const void *b)
+{
+	const candidate *x = a, *y = b;
+
+	return x->cost < y->cost ? -1 : x->cost > y->cost;
+}
+
+static bool make_cpu(const lw_op_context *context, const lw_gemm *g, lw_tile tile, int depth, candidate *made)
+{
+	cpu_plan p = {.tile = tile};
+
+	if (!plan_cpu(context->device, g, depth, &p))
+		return false;
+	made->cost = cost(context->device, g, &p);
+	made->choice = (lw_choice){.family = CPU, .tile = {tile.vector, tile.vectors, tile.rows, p.depth, p.columns, p.shares}};
+	snprintf(made->choice.name, sizeof made->choice.name, "cpu %dx%dx%d k%d n%d m%d", tile.rows, tile.vectors, tile.vector,
+		 p.depth, p.columns, p.shares);
+	return true;
+}
+
+/* Tiles by the registers there are: rows and vectors. Those for parts of several terms hold as many sums again. */
+enum { MAX_TILES = 6 };
+static const int tiles[2][2][MAX_TILES][2] = {{{{6, 2}, {4, 3}, {4, 2}, {12, 1}, {8, 1}}, {{4, 1}, {6, 1}}},
+					      {{{14, 2}, {12, 2}, {8, 2}, {16, 1}, {8, 3}, {4, 2}}, {{6, 2}, {12, 1}, {4, 2}}}};
+
+/* The first of them for tests goes over the inner dimension in small steps too. */
+static int list_cpu(const lw_op_context *context, const lw_gemm *g, lw_choice *list, int capacity)
+{
+	static const int depths[] = {256, 512, 128}, test_depths[] = {256, 4};
+	const bool test = context->force_variant >= 0, wide = lw_op_vector_width(context->device, LW_TILE_WIDE) == LW_TILE_WIDE;
+	const int(*of)[2] = tiles[wide][g->parts > 1 && g->parts < g->k];
+	const int width = lw_op_vector_width(context->device, (size_t)lw_max_int(g->n, 4));
+	candidate found[MAX_TILES * LW_COUNT(depths)];
+	int count = 0, listed = 0;
+
+	if (!lw_tile_applies(context->device))
+		return 0;
+	for (int i = 0; i < MAX_TILES && of[i][0]; i++)
+		for (size_t d = 0; d < (test ? i == 0 ? 2 : 1 : LW_COUNT(depths)); d++) {
+			const lw_tile tile = {width, of[i][1], of[i][0]};
+			const bool first = i == 0 || tile.vectors == 1 || g->n > width;
+			if (first && (d == 0 || g->k > depths[d] / 2))
+				count += make_cpu(context, g, tile, test ? test_depths[d] : depths[d], &found[count]);
+		}
+	qsort(found, (size_t)count, sizeof *found, compare_costs);
+	for (int i = 0; i < count && listed < (test ? capacity : lw_min_int(capacity, 5)); i++) {
+		bool known = false;
+		for (int j = 0; j < listed; j++)
+			known = known || strcmp(list[j].name, found[i].choice.name) == 0;
+		if (!known)
+			list[listed++] = found[i].choice;
+	}
+	return listed;
+}
+
+int lw_gemm_choices(const lw_op_context *context, const lw_gemm *g, lw_choice *list)
+{
+	const bool test = context->force_variant >= 0, gpu = lw_device_get_info(context->device)->type == LW_DEVICE_GPU;
+	int count = 0, added;
+
+	if (gpu && !test && !context->reproducible)
+		list[count++] = (lw_choice){.name = "clblast", .algorithm = 1, .family = CLBLAST};
+	if (gpu || test) {
+		added = lw_gemm_gpu_choices(context, g, list + count, LW_MAX_CHOICES / 2 - count);
+		for (int i = 0; i < added; i++)
+			list[count++].family = GPU;
+	}
+	if (!gpu || test)
+		count += list_cpu(context, g, list + count, LW_MAX_CHOICES - 1 - count);
+	list[count++] = (lw_choice){.name = "simple", .family = SIMPLE};
+	return count;
+}
+
+/* Past CLBlast, which may turn out not to be there. */
+static lw_choice first_choice(const lw_op_context *context, const lw_gemm *g, bool own)
+{
+	lw_choice list[LW_MAX_CHOICES];
+
+	lw_gemm_choices(context, g, list);
+	return list[own && list[0].family == CLBLAST];
+}
+
+size_t lw_gemm_workspace(const lw_op_context *context, const lw_gemm *g, const lw_choice *choice)
+{
+	const lw_choice first = choice && choice->family != CLBLAST ? *choice : first_choice(context, g, true);
+
+	return first.family == GPU ? lw_gemm_gpu_workspace(context, g, &first) : 0;
 }
 
 static lw_status run_simple(const lw_op_context *context, const lw_gemm *g)
@@ -60,6 +183,7 @@ static lw_status run_simple(const lw_op_context *context, const lw_gemm *g)
 	lw_arg_buf(&launch, g->a);
 	lw_arg_buf(&launch, g->b);
 	lw_arg_buf(&launch, g->bias);
+	lw_arg_buf(&launch, g->mask);
 	lw_arg_buf(&launch, g->c);
 	lw_arg_int(&launch, g->k);
 	lw_arg_int(&launch, g->lda);
@@ -68,6 +192,7 @@ static lw_status run_simple(const lw_op_context *context, const lw_gemm *g)
 	lw_arg_int(&launch, g->transpose_a);
 	lw_arg_int(&launch, g->transpose_b);
 	lw_arg_int(&launch, lw_max_int(g->parts, 1));
+	lw_arg_int(&launch, g->relu);
 	launch.dimensions = 2;
 	launch.global[0] = (size_t)g->n;
 	launch.global[1] = (size_t)g->m;
@@ -75,97 +200,77 @@ static lw_status run_simple(const lw_op_context *context, const lw_gemm *g)
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-static lw_variant tile_variant(const char *function, const lw_gemm *g, const lw_tile *tile)
+static lw_status run_cpu(const lw_op_context *context, const lw_gemm *g, const lw_choice *choice)
 {
-	lw_variant variant = lw_tile_variant("gemm_cpu", function, tile);
-
-	lw_variant_option(&variant, "PARTS", g->parts > 1);
-	return variant;
-}
-
-static lw_status pack(const lw_op_context *context, const lw_gemm *g, const lw_tile *tile, int panels)
-{
-	const lw_variant variant = tile_variant("pack_panels", g, tile);
+	const int *t = choice->tile;
+	const cpu_plan p = {{t[VECTOR], t[VECTORS], t[ROWS]}, t[DEPTH], t[COLUMNS], t[SHARES]};
+	lw_variant variant = lw_tile_variant("gemm_cpu", "gemm", &p.tile);
 	lw_launch launch;
 
+	lw_variant_option(&variant, "PARTS", g->parts > 1 ? g->parts == g->k ? 2 : 1 : 0);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, g->a);
-	lw_arg_buf(&launch, g->workspace);
-	lw_arg_int(&launch, g->m);
-	lw_arg_int(&launch, g->k);
-	lw_arg_int(&launch, g->lda);
-	lw_arg_int(&launch, g->transpose_a);
-	lw_arg_int(&launch, DEPTH);
-	launch.dimensions = 2;
-	launch.global[0] = (size_t)panels;
-	launch.global[1] = (size_t)(g->k + DEPTH - 1) / DEPTH;
-	launch.local[0] = launch.local[1] = 1;
-	return lw_queue_launch(context->queue, &launch, NULL);
-}
-
-static lw_status run_cpu(const lw_op_context *context, const lw_gemm *g, const lw_tile *tile, int depth)
-{
-	const lw_variant variant = tile_variant("gemm", g, tile);
-	const int panels = (g->m + tile->rows - 1) / tile->rows, blocks = lw_tile_blocks(tile, g->n);
-	lw_launch launch;
-
-	LW_TRY(pack(context, g, tile, panels));
-	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
-	lw_arg_buf(&launch, g->workspace);
 	lw_arg_buf(&launch, g->b);
 	lw_arg_buf(&launch, g->bias);
+	lw_arg_buf(&launch, g->mask);
 	lw_arg_buf(&launch, g->c);
-	lw_arg_local(&launch, local_floats(tile, depth) * sizeof(float));
+	lw_arg_local(&launch, local_floats(&p) * sizeof(float));
 	lw_arg_int(&launch, g->m);
 	lw_arg_int(&launch, g->n);
 	lw_arg_int(&launch, g->k);
+	lw_arg_int(&launch, g->lda);
 	lw_arg_int(&launch, g->ldb);
 	lw_arg_int(&launch, g->ldc);
+	lw_arg_int(&launch, g->transpose_a);
 	lw_arg_int(&launch, g->transpose_b);
 	lw_arg_int(&launch, g->parts);
-	lw_arg_int(&launch, depth);
+	lw_arg_int(&launch, p.depth);
+	lw_arg_int(&launch, p.columns);
+	lw_arg_int(&launch, g->relu);
 	launch.dimensions = 2;
-	launch.global[0] = (size_t)blocks;
-	launch.global[1] = (size_t)lw_min_int(panels, (lw_tile_groups(context->device) + blocks - 1) / blocks);
+	launch.global[0] = (size_t)((g->n + p.columns - 1) / p.columns);
+	launch.global[1] = (size_t)p.shares;
 	launch.local[0] = launch.local[1] = 1;
 	launch.flops = 2.0 * g->m * g->n * g->k;
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-static lw_status add_bias(const lw_op_context *context, const lw_gemm *g)
+static lw_status run_clblast(const lw_op_context *context, const lw_gemm *g)
 {
-	const lw_variant variant = {.source = "gemm", .function = "add_bias"};
+	const lw_variant variant = {.source = "gemm", .function = "finish"};
 	lw_launch launch;
 
+	LW_TRY(lw_queue_gemm(context->queue, g->transpose_a, g->transpose_b, g->m, g->n, g->k, g->a, g->lda, g->b, g->ldb, g->c,
+			     g->ldc));
+	if (!g->bias && !g->mask && !g->relu)
+		return LW_OK;
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, g->bias);
+	lw_arg_buf(&launch, g->mask);
 	lw_arg_buf(&launch, g->c);
 	lw_arg_int(&launch, g->ldc);
+	lw_arg_int(&launch, g->relu);
 	launch.dimensions = 2;
 	launch.global[0] = (size_t)g->n;
 	launch.global[1] = (size_t)g->m;
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-lw_status lw_gemm_run(const lw_op_context *context, const lw_gemm *g)
+lw_status lw_gemm_run(const lw_op_context *context, const lw_gemm *g, const lw_choice *choice)
 {
-	const lw_device_type type = lw_device_get_info(context->device)->type;
-	lw_tile tile;
-	int depth;
+	lw_choice taken;
 
 	if (g->m < 1 || g->n < 1 || g->k < 1 || g->parts > g->k)
 		return lw_fail(LW_E_ARGUMENT, "gemm: m, n, k, parts are %d, %d, %d, %d; expected at least 1, and parts at most k",
 			       g->m, g->n, g->k, g->parts);
-	if (context->force_variant < 0 && type == LW_DEVICE_GPU && !context->reproducible) {
-		const lw_status status = lw_queue_gemm(context->queue, g->transpose_a, g->transpose_b, g->m, g->n, g->k, g->a,
-						       g->lda, g->b, g->ldb, g->c, g->ldc);
-		if (status == LW_OK)
-			return g->bias ? add_bias(context, g) : LW_OK;
+	taken = choice ? *choice : first_choice(context, g, false);
+	if (taken.family == CLBLAST) {
+		const lw_status status = run_clblast(context, g);
 		if (status != LW_E_UNSUPPORTED)
 			return status;
+		taken = first_choice(context, g, true);
 	}
-	if (context->force_variant != SIMPLE && (context->force_variant == CPU || type == LW_DEVICE_CPU) &&
-	    choose_tile(context->device, g, &tile, &depth))
-		return run_cpu(context, g, &tile, depth);
-	return run_simple(context, g);
+	return taken.family == CPU   ? run_cpu(context, g, &taken)
+	       : taken.family == GPU ? lw_gemm_gpu_run(context, g, &taken)
+				     : run_simple(context, g);
 }

@@ -153,20 +153,23 @@ lw_status lw_accumulate(const lw_op_context *context, size_t count, lw_buf *from
 static inline int lw_batch_parts(int n) { return n < 16 ? n : 16; }
 
 /*
- * C[M,N] (+ bias[N] at the end, may be NULL) = op(A)[M,K] * op(B)[K,N], row-major float with leading dimensions. Per
- * output: one chain acc = fma(a, b, acc) over k ascending from 0, where parts > 1 in that many parts of K cut at
- * K*part/parts, each a chain from 0, parts added in order; a result of zero is +0. workspace of lw_gemm_workspace bytes. On a GPU, unless
- * context->reproducible, CLBlast serves it.
+ * C[M,N] = op(A)[M,K] * op(B)[K,N], row-major float with leading dimensions. Per output: one chain acc = fma(a, b, acc)
+ * over k ascending from 0, where parts > 1 in that many parts of K cut at K*part/parts, each a chain from 0, parts added
+ * in order; then + bias[N] (may be NULL); a result of zero is +0; then relu, if asked for; then 0 where mask (a relu's output,
+ * laid out as C; may be NULL) is not above 0.
  */
 typedef struct lw_gemm {
-	bool transpose_a, transpose_b;
+	bool transpose_a, transpose_b, relu;
 	int m, n, k, lda, ldb, ldc, parts;
-	lw_buf *a, *b, *c, *bias, *workspace;
+	lw_buf *a, *b, *c, *bias, *mask, *workspace;
 } lw_gemm;
-size_t lw_gemm_workspace(const lw_gemm *gemm);
-lw_status lw_gemm_run(const lw_op_context *context, const lw_gemm *gemm);
-int lw_gemm_variant_count(void);
-const char *lw_gemm_variant_name(int variant);
-bool lw_gemm_variant_applies(const lw_op_context *context, const lw_gemm *gemm, int variant);
+/*
+ * As lw_op's choices and workspace, buffers not being looked at. Algorithm 0 has the bits above; 1, first on a GPU unless
+ * context->reproducible, is CLBlast's.
+ */
+int lw_gemm_choices(const lw_op_context *context, const lw_gemm *gemm, lw_choice *list);
+size_t lw_gemm_workspace(const lw_op_context *context, const lw_gemm *gemm, const lw_choice *choice);
+/* choice: NULL for the first. workspace as large as lw_gemm_workspace says. */
+lw_status lw_gemm_run(const lw_op_context *context, const lw_gemm *gemm, const lw_choice *choice);
 
 #endif
