@@ -142,7 +142,33 @@ static double minimum_of(const bench_row *row, int repeat)
 	return minimum;
 }
 
-static lw_status print_row(const bench *b, const bench_row *row, lw_table *table)
+/* The most memory that this process has had resident, in bytes; 0 where the system does not say. */
+static double peak_resident_bytes(void)
+{
+	FILE *file = fopen("/proc/self/status", "r");
+	char line[256];
+	double kilobytes = 0;
+
+	while (file && fgets(line, sizeof line, file))
+		if (sscanf(line, "VmHWM: %lf", &kilobytes) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return 1024 * kilobytes;
+}
+
+static lw_status number_or_dash(lw_table *table, const char *format, double number)
+{
+	char text[48];
+
+	snprintf(text, sizeof text, format, number);
+	return lw_table_cell(table, "%s", number > 0 ? text : "-");
+}
+
+/* JSON alone tells of memory: the columns of the other formats are what scripts rely on. */
+static bool has_memory(const bench *b) { return b->request->format == LW_TABLE_JSON && strcmp(b->request->bench, "step") == 0; }
+
+static lw_status print_row(const bench *b, const bench_row *row, const json_t *earlier, lw_table *table)
 {
 	int repeat = b->request->repeat;
 	const bench_row *best = &b->rows[b->peak_rows[row->peak]];
@@ -158,19 +184,33 @@ static lw_status print_row(const bench *b, const bench_row *row, lw_table *table
 	LW_TRY(lw_table_cell(table, "%s", row->unit));
 	LW_TRY(lw_table_cell(table, "%.2f", peak));
 	LW_TRY(lw_table_cell(table, "%.4f", row->peak_amount / median / peak));
-	return lw_table_cell(table, "%s", row->variant);
+	LW_TRY(lw_table_cell(table, "%s", row->variant));
+	if (earlier)
+		LW_TRY(number_or_dash(table, "%.3f", bench_earlier_median(earlier, row) / (1e3 * median)));
+	if (has_memory(b)) {
+		LW_TRY(number_or_dash(table, "%.0f", row->activation_bytes));
+		LW_TRY(number_or_dash(table, "%.0f", row->activation_bytes > 0 ? peak_resident_bytes() : 0));
+	}
+	return LW_OK;
 }
 
 lw_status bench_print(const bench *b, FILE *stream)
 {
-	lw_table *table;
+	json_t *earlier = NULL;
+	lw_table *table = NULL;
+	char header[160];
 	lw_status status;
 
-	LW_TRY(lw_table_create(&table, "bench,shape,pass,median_ms>,min_ms>,rate>,unit,peak>,share>,variant"));
+	snprintf(header, sizeof header, "bench,shape,pass,median_ms>,min_ms>,rate>,unit,peak>,share>,variant%s%s",
+		 b->request->compare ? ",ratio>" : "", has_memory(b) ? ",activation_bytes>,peak_resident_bytes>" : "");
+	if (b->request->compare)
+		LW_GO(bench_read_earlier(b->request->compare, &earlier));
+	LW_GO(lw_table_create(&table, header));
 	for (size_t i = 0; i < b->row_count; i++)
-		LW_GO(print_row(b, &b->rows[i], table));
+		LW_GO(print_row(b, &b->rows[i], earlier, table));
 	LW_GO(lw_table_print(table, stream, b->request->format));
 out:
 	lw_table_destroy(&table);
+	json_decref(earlier);
 	return status;
 }

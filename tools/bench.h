@@ -7,6 +7,7 @@
 
 #include "op/op.h"
 #include "tool.h"
+#include <jansson.h>
 #include <layerwise/report.h>
 
 enum { BENCH_MAX_LIST = 64, BENCH_MAX_SHAPE = 10 };
@@ -16,7 +17,8 @@ typedef struct bench_request {
 	tool_options shared;
 	const char *bench;
 	int repeat;
-	bool tune, reproducible, precision_given;
+	bool tune, reproducible, precision_given, packed;
+	const char *compare; /* the table of an earlier run */
 	lw_precision precision;
 	lw_table_format format;
 	int shapes[BENCH_MAX_LIST][BENCH_MAX_SHAPE];
@@ -47,6 +49,7 @@ typedef struct bench_row {
 	void *state;
 	int inner;       /* runs per sample, so that a sample takes some milliseconds */
 	double *seconds; /* of one run, by round */
+	double activation_bytes; /* of a step; 0: none */
 } bench_row;
 
 typedef struct bench {
@@ -88,6 +91,10 @@ lw_status bench_step_rows(bench *b);
 /* Measures all rows in turn and prints the table. */
 lw_status bench_measure(bench *b);
 lw_status bench_print(const bench *b, FILE *stream);
+
+/* The rows of an earlier run's table, CSV or JSON; and the median of the row with the same bench, shape and pass (and, of several, variant), else NAN. */
+lw_status bench_read_earlier(const char *path, json_t **rows);
+double bench_earlier_median(const json_t *rows, const bench_row *row);
 
 enum { BENCH_FORWARD, BENCH_BACKWARD_DATA, BENCH_BACKWARD_FILTER, BENCH_PASS_COUNT };
 extern const char *const bench_pass_names[BENCH_PASS_COUNT];

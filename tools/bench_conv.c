@@ -11,7 +11,10 @@ static const int default_shapes[][BENCH_MAX_SHAPE] = {
 	{32, 3, 32, 32, 32, 3, 3, 1, 1, 1},    {32, 32, 32, 32, 32, 3, 3, 1, 1, 1}, {32, 64, 16, 16, 64, 3, 3, 1, 1, 1},
 	{32, 128, 8, 8, 128, 3, 3, 1, 1, 1},   {8, 64, 56, 56, 64, 3, 3, 1, 1, 1},  {8, 256, 14, 14, 256, 3, 3, 1, 1, 1},
 	{8, 3, 224, 224, 64, 7, 7, 2, 3, 1},   {8, 256, 56, 56, 64, 1, 1, 1, 0, 1}, {8, 96, 27, 27, 256, 5, 5, 1, 2, 1},
-	{8, 384, 13, 13, 384, 3, 3, 1, 1, 1},  {8, 128, 28, 28, 128, 3, 3, 1, 1, 128},
+	{8, 384, 13, 13, 384, 3, 3, 1, 1, 1},  {8, 128, 28, 28, 128, 3, 3, 1, 1, 1}, {8, 512, 7, 7, 512, 3, 3, 1, 1, 1},
+	{8, 64, 56, 56, 256, 1, 1, 1, 0, 1},   {8, 1024, 14, 14, 256, 1, 1, 1, 0, 1}, {8, 256, 56, 56, 512, 1, 1, 2, 0, 1},
+	{8, 64, 56, 56, 128, 3, 3, 2, 1, 1},   {8, 128, 28, 28, 128, 3, 3, 1, 1, 128}, {8, 96, 56, 56, 96, 3, 3, 1, 1, 96},
+	{8, 96, 56, 56, 96, 3, 3, 2, 1, 96},
 };
 
 typedef struct problem {
@@ -44,11 +47,12 @@ static lw_op_call call_of(const conv *c)
 
 static lw_status run(bench *b, void *state)
 {
-	const conv *c = state;
+	conv *c = state;
 	lw_op_call call = call_of(c);
 
-	(void)b;
-	return c->pass == BENCH_FORWARD ? c->problem->op->forward(&c->context, &call) : c->problem->op->backward(&c->context, &call);
+	LW_TRY(c->pass == BENCH_FORWARD ? c->problem->op->forward(&c->context, &call) : c->problem->op->backward(&c->context, &call));
+	c->context.filters_packed = b->request->packed; /* from the second run with this workspace on */
+	return LW_OK;
 }
 
 static lw_status make_problem(bench *b, const int *shape, problem **made, double *flops)
@@ -92,6 +96,7 @@ static lw_status make_workspace(bench *b, conv *c)
 	const lw_op_call call = call_of(c);
 	const size_t bytes = c->problem->op->workspace(&c->context, &call, (lw_pass)c->pass);
 
+	c->context.filters_packed = false;
 	return bytes ? bench_buffer(b, &c->workspace, (bytes + 3) / sizeof(float), 0) : LW_OK;
 }
 

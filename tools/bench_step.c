@@ -188,6 +188,7 @@ static lw_status add(bench *b, const work *w, int groups, const char *const *fre
 	row->unit = "images/s";
 	row->peak = BENCH_FMA;
 	row->amount = options.batch;
+	row->activation_bytes = (double)info.activation_bytes;
 	row->peak_amount = 1e-9 * (info.forward_flops + info.backward_flops);
 	snprintf(row->shape, sizeof row->shape, "%.40s, batch %d", w->name, options.batch);
 	snprintf(row->pass, sizeof row->pass, gradients == LW_GRADIENTS_ONCE ? "once" : "per_group");

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTION_REPEAT = 256, OPTION_TUNE, OPTION_PRECISION, OPTION_REPRODUCIBLE, OPTION_FORMAT, OPTION_SHAPE, OPTION_PASS,
+enum { OPTION_REPEAT = 256, OPTION_TUNE, OPTION_PRECISION, OPTION_REPRODUCIBLE, OPTION_FORMAT, OPTION_COMPARE, OPTION_SHAPE, OPTION_PASS, OPTION_PACKED,
        OPTION_PARAMS, OPTION_RULE, OPTION_OP, OPTION_GROUPS, OPTION_RECIPE, OPTION_ARCH, OPTION_BATCH, OPTION_FREEZE, OPTION_GRADIENTS };
 
 /* The benchmarks; options names those that it takes beside the common ones. */
@@ -18,7 +18,7 @@ static const struct benchmark {
 	int shape_numbers, shape_needed;
 } benchmarks[] = {
 	{"peak", NULL, "", 0, 0},
-	{"conv", bench_conv_rows, "shape pass", 10, 9},
+	{"conv", bench_conv_rows, "shape pass packed", 10, 9},
 	{"gemm", bench_gemm_rows, "shape", 3, 3},
 	{"update", bench_update_rows, "params rule groups", 0, 0},
 	{"op", bench_op_rows, "op", 0, 0},
@@ -39,11 +39,14 @@ static const struct argp_option options[] = {
 	{"tune", OPTION_TUNE, "on|off", 0, "on: try the variants that apply and take the fastest; off: what training takes (on)", 1},
 	{"precision", OPTION_PRECISION, "fast|accurate", 0, "fast allows algorithms that round more (fast; of a recipe: its own)", 1},
 	{"reproducible", OPTION_REPRODUCIBLE, NULL, 0, "Only algorithms with the same bits on every device", 1},
+	{"compare", OPTION_COMPARE, "FILE", 0,
+	 "Add a column: the median of an earlier run, saved with --format csv or json, over this one's; above 1 is faster now", 1},
 	{"format", OPTION_FORMAT, "md|csv|json", 0, "Of the table (md)", 1},
 	{NULL, 0, NULL, 0, "conv, gemm:", 2},
 	{"shape", OPTION_SHAPE, "NUMBERS", 0,
 	 "conv: N,C,H,W,K,R,S,stride,pad[,groups]; gemm: M,N,K; may be repeated (a table of common shapes)", 2},
 	{"pass", OPTION_PASS, "LIST", 0, "conv: of fwd, bwd_data, bwd_filter (all)", 2},
+	{"packed", OPTION_PACKED, NULL, 0, "conv: filters stay packed from run to run, as where they do not change", 2},
 	{NULL, 0, NULL, 0, "update:", 3},
 	{"params", OPTION_PARAMS, "N", 0, "Parameters (11000000)", 3},
 	{"rule", OPTION_RULE, "RULE", 0, "Update rule (sgd with momentum, and adamw)", 3},
@@ -52,7 +55,8 @@ static const struct argp_option options[] = {
 	{"op", OPTION_OP, "KIND", 0, "Only this operator (all that memory bounds)", 3},
 	{NULL, 0, NULL, 0, "step:", 4},
 	{"recipe", OPTION_RECIPE, "FILE", 0, "The recipe's network, rules and groups; its data is not needed", 4},
-	{"arch", OPTION_ARCH, "NAME", 0, "A ready-made network: lenet, cifar6, resnet20 (cifar6)", 4},
+	{"arch", OPTION_ARCH, "NAME", 0, 
+	 "A ready-made network: lenet, cifar6, resnet20, alexnet, vgg16, resnet18, resnet50, mobilenet_v2, squeezenet1_1 (cifar6)", 4},
 	{"batch", OPTION_BATCH, "N", 0, "Images of a step (what the network usually has)", 4},
 	{"freeze", OPTION_FREEZE, "GLOB", 0, "Freeze parameters by name; may be repeated, a row each; none: nothing is frozen", 4},
 	{"gradients", OPTION_GRADIENTS, "LIST", 0, "once, per_group (the naive way), or both (once)", 4},
@@ -211,6 +215,9 @@ static error_t parse_common(int key, char *argument, struct argp_state *state)
 	case OPTION_FORMAT:
 		r->format = table_formats[read_word("format", argument, strlen(argument), formats, 3, state)];
 		return 0;
+	case OPTION_COMPARE:
+		r->compare = argument;
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -233,6 +240,9 @@ static error_t parse_special(int key, char *argument, struct argp_state *state)
 		return 0;
 	case OPTION_PASS:
 		r->passes = read_words("pass", argument, bench_pass_names, BENCH_PASS_COUNT, state);
+		return 0;
+	case OPTION_PACKED:
+		r->packed = true;
 		return 0;
 	case OPTION_PARAMS:
 		r->params = read_number("params", argument, 1 << 30, state);
@@ -306,7 +316,12 @@ static const struct argp parser = {
 static lw_status measure(bench *b, const arguments *a)
 {
 	const char *device = a->request.shared.devices ? a->request.shared.devices : "auto";
+	json_t *earlier = NULL;
 
+	if (a->request.compare) { /* a file that cannot be read is found before everything is measured */
+		LW_TRY(bench_read_earlier(a->request.compare, &earlier));
+		json_decref(earlier);
+	}
 	LW_TRY(lw_device_open(&b->device, device));
 	LW_TRY(lw_queue_create(&b->queue, b->device));
 	b->context = (lw_op_context){.device = b->device, .queue = b->queue, .precision = a->request.precision,

@@ -116,6 +116,18 @@ for row in rows:
     assert float(row["share"]) > 0 and row["unit"] in ("GFLOP/s", "GB/s", "images/s") and row["variant"], row
 PYTHON
 done
+for format in csv json; do
+	expect 0 '' bench step --arch lenet --batch 4 --repeat 2 --format $format
+	cp out earlier
+	expect 0 '' bench step --arch lenet --batch 4 --repeat 2 --format json --compare earlier
+	python3 - <<'PYTHON'
+import json
+row = [row for row in json.load(open("out")) if row["bench"] == "step"][0]
+assert 0.01 < row["ratio"] < 100 and 0 < row["activation_bytes"] < row["peak_resident_bytes"], row
+PYTHON
+done
+expect 0 '' bench conv --shape 2,4,8,8,4,3,3,1,1 --packed --repeat 2
+expect 1 'recipe.yaml: the table of an earlier bench' bench peak --compare recipe.yaml
 expect 2 'gemm takes no --pass' bench gemm --pass fwd
 expect 2 'N,C,H,W' bench conv --shape 1,2,3
 expect 2 'lenet, cifar6' bench step --arch nonet
