@@ -25,6 +25,7 @@ struct lw_executor {
 	int32_t *host_labels;    /* of a partial batch: the rest is -1 */
 	lw_buf *loss, *correct;  /* the caller's */
 	lw_buf **params, **gradients; /* slices of the caller's arenas, by parameter */
+	double *seconds; /* by instruction, while a step is profiled; else NULL */
 	int *last_write; /* instruction of the train tape after which a parameter's gradient is complete */
 };
 
@@ -234,35 +235,41 @@ static lw_status run_loss(lw_executor *e, const lw_instruction *instruction)
 					value_buf(&e->train, instruction->output_gradient));
 }
 
+static lw_status run_instruction(lw_executor *e, const lw_tape *tape, int index, uint32_t step)
+{
+	const lw_instruction *instruction = &tape->instructions[index];
+	const lw_node *node = &e->net->nodes[instruction->node];
+	lw_op_call call;
+
+	switch (instruction->kind) {
+	case LW_FORWARD:
+		fill_call(e, tape, instruction, step, &call);
+		return node->op->forward(&e->context, &call);
+	case LW_LOSS:
+		return run_loss(e, instruction);
+	case LW_BACKWARD:
+		return run_backward(e, instruction, index, step);
+	case LW_MASK:
+		return run_mask(e, instruction);
+	case LW_ACCUMULATE:
+		return lw_accumulate(&e->context, tape->values[instruction->from].bytes / sizeof(float),
+				     value_buf(tape, instruction->from), value_buf(tape, instruction->to));
+	}
+	return LW_OK;
+}
+
 static lw_status run(lw_executor *e, const lw_tape *tape, uint32_t step)
 {
 	for (size_t k = 0; k < tape->count; k++) {
-		const lw_instruction *instruction = &tape->instructions[k];
-		const lw_node *node = &e->net->nodes[instruction->node];
-		lw_op_call call;
-		lw_status status = LW_OK;
+		const double began = e->seconds ? lw_now() : 0;
+		lw_status status = run_instruction(e, tape, (int)k, step);
 
-		switch (instruction->kind) {
-		case LW_FORWARD:
-			fill_call(e, tape, instruction, step, &call);
-			status = node->op->forward(&e->context, &call);
-			break;
-		case LW_LOSS:
-			status = run_loss(e, instruction);
-			break;
-		case LW_BACKWARD:
-			status = run_backward(e, instruction, (int)k, step);
-			break;
-		case LW_MASK:
-			status = run_mask(e, instruction);
-			break;
-		case LW_ACCUMULATE:
-			status = lw_accumulate(&e->context, tape->values[instruction->from].bytes / sizeof(float),
-					       value_buf(tape, instruction->from), value_buf(tape, instruction->to));
-			break;
-		}
+		if (status == LW_OK && e->seconds)
+			status = lw_queue_finish(e->context.queue);
 		if (status != LW_OK)
-			return lw_fail_prefix(status, "layer `%s`", node->name);
+			return lw_fail_prefix(status, "layer `%s`", e->net->nodes[tape->instructions[k].node].name);
+		if (e->seconds)
+			e->seconds[k] = lw_now() - began;
 	}
 	return LW_OK;
 }
@@ -337,6 +344,19 @@ lw_status lw_executor_train(lw_executor *e, const float *images, const int32_t *
 	LW_TRY(prepare(e, &e->train_prepared, rehearse_train));
 	LW_TRY(take_batch(e, images, labels));
 	return run(e, &e->train, step);
+}
+
+lw_status lw_executor_profile(lw_executor *e, const float *images, const int32_t *labels, uint32_t step, double *seconds)
+{
+	lw_status status;
+
+	LW_TRY(prepare(e, &e->train_prepared, rehearse_train));
+	LW_TRY(take_batch(e, images, labels));
+	LW_TRY(lw_queue_finish(e->context.queue));
+	e->seconds = seconds;
+	status = run(e, &e->train, step);
+	e->seconds = NULL;
+	return status;
 }
 
 lw_status lw_executor_evaluate(lw_executor *e, const float *images, const int32_t *labels, int count)

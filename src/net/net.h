@@ -159,6 +159,8 @@ void lw_executor_destroy(lw_executor **executor);
 lw_status lw_executor_train(lw_executor *executor, const float *images, const int32_t *labels, uint32_t step);
 /* Starts the upload of the batch that the next lw_executor_train is given (the same pointers), beside what is being computed. */
 lw_status lw_executor_prefetch(lw_executor *executor, const float *images, const int32_t *labels);
+/* As lw_executor_train, waiting after every instruction of the tape: seconds[k] is what instruction k took. */
+lw_status lw_executor_profile(lw_executor *executor, const float *images, const int32_t *labels, uint32_t step, double *seconds);
 /* Enqueues a forward in evaluation mode over count <= batch images. */
 lw_status lw_executor_evaluate(lw_executor *executor, const float *images, const int32_t *labels, int count);
 /* The last layer's output of the last lw_executor_evaluate: batch x classes floats. */
