@@ -353,3 +353,19 @@ static inline uint lw_random_bits(uint seed, uint stream, uint low, uint high)
 	}
 	return x;
 }
+
+/* The same for eight counters; low has them in its low halves. */
+static inline uint8 lw_random_bits_8(uint seed, uint stream, ulong8 low, uint high)
+{
+	ulong8 x = low, y = (ulong8)((ulong)(high ^ (stream * 0x9E3779B9u)));
+	uint key = seed ^ (stream * 0x85EBCA6Bu);
+#pragma unroll
+	for (int round = 0; round < 10; round++) {
+		/* high halves of x and y are never looked at */
+		const ulong8 product = (x & 0xffffffffUL) * 0xD256D193UL;
+		x = (product >> 32) ^ (ulong8)((ulong)key) ^ y;
+		y = product;
+		key += 0x9E3779B9u;
+	}
+	return convert_uint8(x);
+}

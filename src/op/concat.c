@@ -22,16 +22,22 @@ static lw_status rule(const lw_layer_options *options, const lw_shape *inputs, i
 }
 
 /* Pixels that one work-item takes, where it takes several. */
-enum { RUN_PIXELS = 256 };
+enum { RUN_PIXELS = 64 };
 
 static lw_status copy_channels(const lw_op_context *context, lw_shape part, lw_buf *from, int from_stride, int from_offset,
 			       lw_buf *to, int to_stride, int to_offset)
 {
 	const bool runs = lw_op_form(context) == LW_VECTOR;
-	const lw_variant variant = {.source = "concat", .function = runs ? "copy_channels_runs" : "copy_channels"};
+	lw_variant variant = {.source = "concat", .function = runs ? "copy_channels_runs" : "copy_channels"};
 	const size_t count = lw_shape_count(part), pixels = count / (size_t)part.c;
+	/* what the beginnings of what is written have in common */
+	const size_t row = (size_t)(to_stride | to_offset | part.c);
 	lw_launch launch;
 
+	if (runs) {
+		lw_variant_option(&variant, "VECTOR", lw_op_vector_width(context->device, (size_t)part.c));
+		lw_variant_option(&variant, "STREAM", row % 16 == 0 && lw_op_streams(context->device, pixels * (size_t)to_stride, 16));
+	}
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, from);
 	lw_arg_buf(&launch, to);

@@ -6,6 +6,9 @@ static const lw_op_case cases[] = {
 	{.name = "another seed and step", .inputs = {{3, 5, 4, 7}}, .training = true, .seed = 4000000000u, .step = 123456, .options = {.p = 0.2}},
 	{.name = "p 0", .inputs = {{1, 3, 3, 3}}, .training = true, .seed = 1, .options = {.p = -1}},
 	{.name = "almost all dropped", .inputs = {{2, 1, 1, 64}}, .training = true, .seed = 9, .step = 2, .options = {.p = 0.99}},
+	{.name = "input masked", .inputs = {{2, 5, 7, 9}}, .training = true, .seed = 5, .step = 3, .mask_input = true},
+	{.name = "evaluation, input masked", .inputs = {{2, 3, 3, 5}}, .seed = 1, .mask_input = true},
+	{.name = "more than one run", .inputs = {{3, 31, 29, 7}}, .training = true, .seed = 7, .step = 4, .large = true},
 	{.name = "evaluation", .inputs = {{2, 3, 3, 5}}, .seed = 1},
 	{.name = "NaN, infinities", .inputs = {{1, 6, 6, 8}}, .training = true, .seed = 1, .values = LW_VALUES_SPECIAL},
 };

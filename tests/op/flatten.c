@@ -6,6 +6,9 @@ static const lw_op_case cases[] = {
 	{.name = "one channel", .inputs = {{2, 4, 5, 1}}},
 	{.name = "one pixel", .inputs = {{2, 1, 1, 9}}},
 	{.name = "one value", .inputs = {{1, 1, 1, 1}}},
+	{.name = "input masked", .inputs = {{2, 5, 5, 11}}, .mask_input = true},
+	{.name = "one pixel, input masked", .inputs = {{2, 1, 1, 9}}, .mask_input = true},
+	{.name = "several blocks", .inputs = {{2, 9, 15, 70}}, .large = true},
 	{.name = "NaN, infinities", .inputs = {{1, 4, 4, 8}}, .values = LW_VALUES_SPECIAL},
 };
 

@@ -27,6 +27,9 @@ static const char kernel_text[] =
 	"	case 8: r = lw_tanh(x); break;\n"
 	"	case 9: r = fma(x, y, x); break;\n"
 	"	case 10: r = x * y + x; break;\n"
+	"	case 11: { const float16 v = LW_EXP(16, (float16)(x)); r = v.s3; break; }\n"
+	"	case 12: { const float8 v = LW_SIGMOID(8, (float8)(x)); r = v.s6; break; }\n"
+	"	case 13: { const float4 v = LW_TANH(4, (float4)(x)); r = v.s1; break; }\n"
 	"	}\n"
 	"	to[i] = r;\n"
 	"}\n"
@@ -35,6 +38,13 @@ static const char kernel_text[] =
 	"	const int i = get_global_id(0);\n"
 	"	if (i < count)\n"
 	"		to[i] = lw_random_bits(seed, stream, (uint)i * 0x10001u, high);\n"
+	"}\n"
+	"__kernel void random_bits_8(__global uint *to, uint seed, uint stream, uint high, int count)\n"
+	"{\n"
+	"	const int i = get_global_id(0) * 8;\n"
+	"	const ulong8 index = (ulong8)(i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7);\n"
+	"	if (i < count)\n"
+	"		vstore8(lw_random_bits_8(seed, stream, index * 0x10001UL, high), 0, to + i);\n"
 	"}\n";
 
 static float divide(float a, float b) { return a / b; }
@@ -69,6 +79,9 @@ static const struct function {
 	{"lw_tanh", hyperbolic, hyperbolic_double, 1.5},
 	{"fma", fused, NULL, 0},
 	{"product and sum", apart, NULL, 0},
+	{"lw_exp, float16", exponential, NULL, 0},
+	{"lw_sigmoid, float8", sigmoid, NULL, 0},
+	{"lw_tanh, float4", hyperbolic, NULL, 0},
 };
 enum { DIVISIONS = 5 };
 
@@ -161,13 +174,13 @@ static lw_status apply(lw_test_run *run, lw_kernel *kernel, int which, const cha
 	return LW_OK;
 }
 
-static lw_status check_random(lw_test_run *run, lw_program *program, arrays *x)
+static lw_status check_random(lw_test_run *run, lw_program *program, const char *function, arrays *x)
 {
 	static const uint32_t numbers[][3] = {{0, 0, 0}, {1, 2, 3}, {4294967295u, 7, 4294967295u}};
 	lw_launch launch = {0};
 	lw_status status;
 
-	LW_TRY(lw_kernel_create(&launch.kernel, program, "random_bits"));
+	LW_TRY(lw_kernel_create(&launch.kernel, program, function));
 	for (size_t k = 0; k < LW_COUNT(numbers); k++) {
 		bool same = true;
 
@@ -185,7 +198,7 @@ static lw_status check_random(lw_test_run *run, lw_program *program, arrays *x)
 		if (same)
 			lw_test_pass(run);
 		else
-			lw_test_fail(run, "lw_random_bits(%u, %u, ...) differs from the host's", numbers[k][0], numbers[k][1]);
+			lw_test_fail(run, "%s(%u, %u, ...) differs from the host's", function, numbers[k][0], numbers[k][1]);
 	}
 out:
 	lw_kernel_destroy(&launch.kernel);
@@ -208,7 +221,8 @@ static lw_status check_mode(lw_test_run *run, int way, arrays *x)
 	LW_GO(lw_kernel_create(&kernel, program, "apply"));
 	for (int which = 0; which < (int)LW_COUNT(functions); which++)
 		LW_GO(apply(run, kernel, which, names[way], x));
-	LW_GO(check_random(run, program, x));
+	LW_GO(check_random(run, program, "random_bits", x));
+	LW_GO(check_random(run, program, "random_bits_8", x));
 out:
 	lw_kernel_destroy(&kernel);
 	lw_program_destroy(&program);

@@ -96,8 +96,9 @@ static void compare(lw_test_run *run, const loss_case *of, const host *h, const 
 		lw_test_close(run, where, h->got, in_double, count, 16 * FLT_EPSILON * sqrt(of->classes), scale * FLT_EPSILON);
 }
 
-static lw_status on_device(lw_test_run *run, const loss_case *of, host *h, bool exact)
+static lw_status on_device(lw_test_run *run, const loss_case *of, host *h, bool exact, int variant)
 {
+	lw_op_context context = run->context;
 	const size_t rows = (size_t)of->rows, count = rows * (size_t)of->classes;
 	lw_test_buf logits = {0}, labels = {0}, outputs[3] = {0};
 	const float *const expected[] = {h->loss, h->correct, h->gradient};
@@ -105,12 +106,13 @@ static lw_status on_device(lw_test_run *run, const loss_case *of, host *h, bool 
 	static const char *const names[] = {"loss", "correct", "gradient"};
 	lw_status status;
 
+	context.force_variant = variant;
 	LW_GO(lw_test_buf_create(run, &logits, count * 4, exact, h->logits));
 	LW_GO(lw_test_buf_create(run, &labels, rows * 4, exact, h->labels));
 	for (int i = 0; i < 3; i++)
 		LW_GO(lw_test_buf_create(run, &outputs[i], (i < 2 ? rows : count) * 4, exact, NULL));
 	/* the second run wants no gradient */
-	LW_GO(lw_softmax_cross_entropy(&run->context, of->rows, of->classes, logits.buf, labels.buf, of->smoothing,
+	LW_GO(lw_softmax_cross_entropy(&context, of->rows, of->classes, logits.buf, labels.buf, of->smoothing,
 				       (float)of->rows, outputs[0].buf, outputs[1].buf, exact ? NULL : outputs[2].buf));
 	for (int i = 0; i < (exact ? 2 : 3); i++) {
 		bool intact;
@@ -154,8 +156,10 @@ static lw_status run_case(lw_test_run *run, const loss_case *of)
 	for (size_t i = 0; i < count; i++)
 		h.gradient_double[i] /= of->rows;
 	reference_bits(of, h.logits, h.labels, 1.0f / (float)of->rows, h.loss, h.correct, h.gradient);
-	LW_GO(on_device(run, of, &h, false));
-	LW_GO(on_device(run, of, &h, true));
+	for (int variant = -1; variant < 2; variant++) {
+		LW_GO(on_device(run, of, &h, false, variant));
+		LW_GO(on_device(run, of, &h, true, variant));
+	}
 out:
 	free(h.logits);
 	free(h.loss);
