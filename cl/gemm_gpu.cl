@@ -14,11 +14,15 @@ static inline float4 load_matrix(__global const float *matrix, int rows, int col
 	return tile_load(matrix + (size_t)row * stride + column, row < rows ? columns - column : 0, stride % 4 == 0);
 }
 
-/* ids: tile, along N first */
+/* Of several products each begins a_batch behind the last, and so on; the first at a_at. ids: tile, along N first; product */
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
-gemm_gpu(__global const float *a, __global const float *b, __global const float *bias, __global float *c,
-	 __local float4 *local_a, int m, int n, int k, int lda, int ldb, int ldc, int transpose_a, int transpose_b, int parts)
+gemm_gpu(__global const float *all_a, __global const float *all_b, __global const float *bias, __global float *all_c,
+	 __local float4 *local_a, int m, int n, int k, int lda, int ldb, int ldc, int transpose_a, int transpose_b, int parts,
+	 int a_at, int b_at, int c_at, int a_batch, int b_batch, int c_batch)
 {
+	__global const float *a = all_a + a_at + get_group_id(1) * (size_t)a_batch;
+	__global const float *b = all_b + b_at + get_group_id(1) * (size_t)b_batch;
+	__global float *c = all_c + c_at + get_group_id(1) * (size_t)c_batch;
 	__local float4 *const local_b = local_a + DEPTH * A_STRIDE;
 	const int blocks = (n + TILE_N - 1) / TILE_N, steps = (k + DEPTH - 1) / DEPTH;
 	const int first_row = (int)get_group_id(0) / blocks * TILE_M, first_column = (int)get_group_id(0) % blocks * TILE_N;

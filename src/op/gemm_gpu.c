@@ -13,7 +13,8 @@ size_t lw_gemm_gpu_workspace(const lw_op_context *context, const lw_gemm *g, con
 	return 0;
 }
 
-lw_status lw_gemm_gpu_run(const lw_op_context *context, const lw_gemm *g, const lw_choice *choice)
+lw_status lw_gemm_gpu_run_batch(const lw_op_context *context, const lw_gemm *g, const lw_choice *choice,
+				const lw_gemm_batch *batch)
 {
 	const lw_gpu_tile tile = lw_gpu_tile_of(choice);
 	lw_variant variant = lw_gpu_tile_variant("gemm_gpu", "gemm_gpu", &tile);
@@ -35,8 +36,22 @@ lw_status lw_gemm_gpu_run(const lw_op_context *context, const lw_gemm *g, const 
 	lw_arg_int(&launch, g->transpose_a);
 	lw_arg_int(&launch, g->transpose_b);
 	lw_arg_int(&launch, lw_max_int(g->parts, 1));
-	launch.dimensions = 1;
+	lw_arg_int(&launch, batch->a.at);
+	lw_arg_int(&launch, batch->b.at);
+	lw_arg_int(&launch, batch->c.at);
+	lw_arg_int(&launch, batch->a.batch);
+	lw_arg_int(&launch, batch->b.batch);
+	lw_arg_int(&launch, batch->c.batch);
+	launch.dimensions = 2;
 	lw_gpu_tile_launch(&launch, &tile, g->m, g->n);
-	launch.flops = 2.0 * g->m * g->n * g->k;
+	launch.global[1] = (size_t)batch->count;
+	launch.flops = 2.0 * batch->count * g->m * g->n * g->k;
 	return lw_queue_launch(context->queue, &launch, NULL);
+}
+
+lw_status lw_gemm_gpu_run(const lw_op_context *context, const lw_gemm *g, const lw_choice *choice)
+{
+	const lw_gemm_batch one = {.count = 1};
+
+	return lw_gemm_gpu_run_batch(context, g, choice, &one);
 }

@@ -1,0 +1,147 @@
+/*
+ * winograd_gpu.cl: the transforms of Winograd's convolutions on GPUs, the algorithm of winograd.cl. Points are matrices in
+ * global memory: of the filter u[point][channel][output], of the input v[point][tile][channel], of the sums
+ * m[point][tile][output]; gemm_gpu.cl multiplies them. An item transforms one square, in registers once its loops are
+ * unrolled; its neighbours have the next channels, so that every access is coalesced.
+ */
+#include "winograd_transform.cl"
+
+#define SIZE WINOGRAD_SIZE
+#define OUTPUTS WINOGRAD_OUTPUTS
+#define TAPS WINOGRAD_TAPS
+
+#if WINOGRAD_SIZE == 4
+#define TRANSFORM_INPUT(i, from, step, o)                                                                              \
+	WINOGRAD_INPUT_4(float, i[from], i[from + step], i[from + 2 * step], i[from + 3 * step], o[0], o[1], o[2], o[3])
+#define TRANSFORM_FILTER(i, from, step, o)                                                                             \
+	WINOGRAD_FILTER_2_3(float, i[from], i[from + step], i[from + 2 * step], o[0], o[1], o[2], o[3])
+#define TRANSFORM_OUTPUT(i, from, step, o)                                                                             \
+	WINOGRAD_OUTPUT_2_3(float, i[from], i[from + step], i[from + 2 * step], i[from + 3 * step], o[0], o[1])
+#else
+#define TRANSFORM_INPUT(i, from, step, o)                                                                              \
+	WINOGRAD_INPUT_6(float, i[from], i[from + step], i[from + 2 * step], i[from + 3 * step], i[from + 4 * step],   \
+			 i[from + 5 * step], o[0], o[1], o[2], o[3], o[4], o[5])
+#if WINOGRAD_TAPS == 3
+#define TRANSFORM_FILTER(i, from, step, o)                                                                             \
+	WINOGRAD_FILTER_4_3(float, i[from], i[from + step], i[from + 2 * step], o[0], o[1], o[2], o[3], o[4], o[5])
+#define TRANSFORM_OUTPUT(i, from, step, o)                                                                             \
+	WINOGRAD_OUTPUT_4_3(float, i[from], i[from + step], i[from + 2 * step], i[from + 3 * step], i[from + 4 * step], \
+			    i[from + 5 * step], o[0], o[1], o[2], o[3])
+#else
+#define TRANSFORM_FILTER(i, from, step, o)                                                                             \
+	WINOGRAD_FILTER_2_5(float, i[from], i[from + step], i[from + 2 * step], i[from + 3 * step], i[from + 4 * step], \
+			    o[0], o[1], o[2], o[3], o[4], o[5])
+#define TRANSFORM_OUTPUT(i, from, step, o)                                                                             \
+	WINOGRAD_OUTPUT_2_5(float, i[from], i[from + step], i[from + 2 * step], i[from + 3 * step], i[from + 4 * step], \
+			    i[from + 5 * step], o[0], o[1])
+#endif
+#endif
+
+/*
+ * ids: output, channel. The weight of an output and channel starts at output * out_step + channel * channel_step; flip: its
+ * taps are read backwards.
+ */
+__kernel void winograd_gpu_filter(__global const float *weight, __global float *u, int out_step, int channel_step, int flip)
+{
+	const int out = get_global_id(0), c = get_global_id(1);
+	const size_t pitch = get_global_size(0) * get_global_size(1), at = (size_t)c * get_global_size(0) + out;
+	__global const float *from = weight + ((size_t)out * out_step + (size_t)c * channel_step);
+	float filter[TAPS * TAPS], middle[SIZE * TAPS], line[SIZE];
+
+#pragma unroll
+	for (int tap = 0; tap < TAPS * TAPS; tap++)
+		filter[tap] = from[flip ? TAPS * TAPS - 1 - tap : tap];
+#pragma unroll
+	for (int s = 0; s < TAPS; s++) {
+		TRANSFORM_FILTER(filter, s, TAPS, line)
+#pragma unroll
+		for (int i = 0; i < SIZE; i++)
+			middle[i * TAPS + s] = line[i];
+	}
+#pragma unroll
+	for (int i = 0; i < SIZE; i++) {
+		TRANSFORM_FILTER(middle, i * TAPS, 1, line)
+#pragma unroll
+		for (int j = 0; j < SIZE; j++)
+			u[(i * SIZE + j) * pitch + at] = line[j];
+	}
+}
+
+/* x_at: the first tile's image. id: channel + channels * tile */
+__kernel void winograd_gpu_input(__global const float *all_x, __global float *workspace, int x_at, int v_at, int tiles, int height,
+				 int width, int channels, int pad_height, int pad_width, int tiles_down, int tiles_across)
+{
+	const int tile = (int)(get_global_id(0) / channels), c = (int)(get_global_id(0) % channels);
+
+	if (tile >= tiles)
+		return;
+	const int across = tile % tiles_across, down = tile / tiles_across % tiles_down, image = tile / tiles_across / tiles_down;
+	const int top = down * OUTPUTS - pad_height, left = across * OUTPUTS - pad_width;
+	const size_t pitch = (size_t)tiles * channels;
+	__global const float *x = all_x + x_at + (size_t)image * height * width * channels + c;
+	__global float *v = workspace + v_at + (size_t)tile * channels + c;
+	float square[SIZE * SIZE], middle[SIZE * SIZE], line[SIZE];
+
+#pragma unroll
+	for (int i = 0; i < SIZE; i++)
+#pragma unroll
+		for (int j = 0; j < SIZE; j++) {
+			const int inside = top + i >= 0 && top + i < height && left + j >= 0 && left + j < width;
+			square[i * SIZE + j] = inside ? x[((top + i) * width + left + j) * channels] : 0.0f;
+		}
+#pragma unroll
+	for (int j = 0; j < SIZE; j++) {
+		TRANSFORM_INPUT(square, j, SIZE, line)
+#pragma unroll
+		for (int i = 0; i < SIZE; i++)
+			middle[i * SIZE + j] = line[i];
+	}
+#pragma unroll
+	for (int i = 0; i < SIZE; i++) {
+		TRANSFORM_INPUT(middle, i * SIZE, 1, line)
+#pragma unroll
+		for (int j = 0; j < SIZE; j++)
+			v[(i * SIZE + j) * pitch] = line[j];
+	}
+}
+
+/* y_at: the first tile's image. id: output + outputs * tile */
+__kernel void winograd_gpu_output(__global const float *workspace, __global const float *bias, __global float *all_y,
+				  __global const float *all_mask, int m_at, int y_at, int tiles, int height, int width,
+				  int outputs, int tiles_down, int tiles_across, int relu)
+{
+	const int tile = (int)(get_global_id(0) / outputs), k = (int)(get_global_id(0) % outputs);
+
+	if (tile >= tiles)
+		return;
+	const int across = tile % tiles_across, down = tile / tiles_across % tiles_down, image = tile / tiles_across / tiles_down;
+	const int top = down * OUTPUTS, left = across * OUTPUTS;
+	const size_t pitch = (size_t)tiles * outputs, place = y_at + (size_t)image * height * width * outputs + k;
+	__global const float *m = workspace + m_at + (size_t)tile * outputs + k;
+	float square[SIZE * SIZE], middle[OUTPUTS * SIZE], line[OUTPUTS];
+
+#pragma unroll
+	for (int point = 0; point < SIZE * SIZE; point++)
+		square[point] = m[point * pitch];
+#pragma unroll
+	for (int j = 0; j < SIZE; j++) {
+		TRANSFORM_OUTPUT(square, j, SIZE, line)
+#pragma unroll
+		for (int i = 0; i < OUTPUTS; i++)
+			middle[i * SIZE + j] = line[i];
+	}
+#pragma unroll
+	for (int i = 0; i < OUTPUTS; i++) {
+		TRANSFORM_OUTPUT(middle, i * SIZE, 1, line)
+#pragma unroll
+		for (int j = 0; j < OUTPUTS; j++) {
+			const size_t at = place + ((size_t)(top + i) * width + left + j) * outputs;
+			float result = (bias ? line[j] + bias[k] : line[j]) + LW_ZERO(height);
+			if (top + i >= height || left + j >= width)
+				continue;
+			if ((relu && result <= 0.0f) || (all_mask && all_mask[at] <= 0.0f))
+				result = 0.0f;
+			all_y[at] = result;
+		}
+	}
+}
