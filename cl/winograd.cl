@@ -61,10 +61,29 @@
 #define DECLARE_IN(i) vector d##i;
 #define DECLARE_OUT(i) vector o##i;
 
+/* The values of VECTOR outputs, out_step apart, of which there are `count`. The vector is written out: compilers make slow scatters of a loop. */
+#if VECTOR == 16
+#define GATHER(F) (vector)(F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7), F(8), F(9), F(10), F(11), F(12), F(13), F(14), F(15))
+#elif VECTOR == 8
+#define GATHER(F) (vector)(F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7))
+#elif VECTOR == 4
+#define GATHER(F) (vector)(F(0), F(1), F(2), F(3))
+#else
+#define GATHER(F) F(0)
+#endif
+#define WEIGHT(lane) from[(lane) * (size_t)out_step]
+#define WEIGHT_SOME(lane) ((lane) < count ? WEIGHT(lane) : 0.0f)
+static inline vector load_weights(__global const float *from, int out_step, int count)
+{
+	if (count >= VECTOR)
+		return GATHER(WEIGHT);
+	return GATHER(WEIGHT_SOME);
+}
+
 /* Channels of U that a work-item of winograd_filter takes: the points of a run are stored together. */
 #define RUN 8
 
-#define LOAD_FILTER(r) d##r = LW_LOAD(VECTOR, gathered + ((c * TAPS + r) * TAPS + s) * VECTOR);
+#define LOAD_FILTER(r) d##r = load_weights(from + (r * TAPS + s) * tap_step, out_step, outputs - first);
 #define KEEP_FILTER(i) middle[i * TAPS + s] = o##i;
 #define LOAD_HALF_FILTER(s) d##s = middle[i * TAPS + s];
 #define STORE_FILTER(j) LW_STORE(VECTOR, o##j, points + ((i * SIZE + j) * RUN + c) * VECTOR);
@@ -78,21 +97,14 @@ winograd_filter(__global const float *restrict weight, __global float *restrict 
 		int out_step, int inner_step, int flip)
 {
 	const int begin = (int)get_group_id(0) * RUN, run = min(RUN, channels - begin), block = get_group_id(1);
-	float gathered[RUN * TAPS * TAPS * VECTOR];
+	const int tap_step = flip ? -1 : 1, first_tap = flip ? TAPS * TAPS - 1 : 0;
 	float points[WINOGRAD_POINTS * RUN * VECTOR];
 
-	for (int j = 0; j < VECTORS; j++) {
-		const int first = block * LANES + j * VECTOR;
-		for (int lane = 0; lane < VECTOR; lane++)
-			for (int c = 0; c < run; c++) {
-				float *to = gathered + c * TAPS * TAPS * VECTOR + lane;
-				__global const float *from =
-					weight + ((size_t)(first + lane) * out_step + (size_t)(begin + c) * inner_step);
-				for (int tap = 0; tap < TAPS * TAPS; tap++)
-					to[tap * VECTOR] = first + lane >= outputs ? 0.0f
-										   : from[flip ? TAPS * TAPS - 1 - tap : tap];
-			}
+	for (int lane = 0; lane < LANES; lane += VECTOR) {
+		const int first = block * LANES + lane;
 		for (int c = 0; c < run; c++) {
+			__global const float *from =
+				weight + ((size_t)first * out_step + (size_t)(begin + c) * inner_step + first_tap);
 			vector middle[SIZE * TAPS];
 			EACH_TAP(DECLARE_IN)
 			EACH_POINT(DECLARE_OUT)
@@ -108,7 +120,7 @@ winograd_filter(__global const float *restrict weight, __global float *restrict 
 			}
 		}
 		for (int point = 0; point < WINOGRAD_POINTS; point++) {
-			__global float *to = u + (((size_t)block * WINOGRAD_POINTS + point) * channels + begin) * LANES + j * VECTOR;
+			__global float *to = u + (((size_t)block * WINOGRAD_POINTS + point) * channels + begin) * LANES + lane;
 			for (int c = 0; c < run; c++)
 				LW_STORE(VECTOR, LW_LOAD(VECTOR, points + (point * RUN + c) * VECTOR), to + c * LANES);
 		}
