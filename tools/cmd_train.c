@@ -6,13 +6,15 @@
 #include <jansson.h>
 #include <math.h>
 #include <signal.h>
+#include <string.h>
 
-enum { OPTION_SAVE = 256, OPTION_LOG, OPTION_CHECKPOINT, OPTION_RESUME, OPTION_RESUME_OR_START };
+enum { OPTION_SAVE = 256, OPTION_LOG, OPTION_CHECKPOINT, OPTION_RESUME, OPTION_RESUME_OR_START, OPTION_TUNE };
 
 typedef struct arguments {
 	tool_options shared;
 	const char *recipe, *save, *log, *checkpoint, *resume;
 	bool or_start, json;
+	lw_tuning_use tuning;
 } arguments;
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -39,6 +41,11 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 		a->resume = argument;
 		a->or_start = key == OPTION_RESUME_OR_START;
 		return 0;
+	case OPTION_TUNE:
+		if (strcmp(argument, "on") != 0 && strcmp(argument, "off") != 0)
+			argp_error(state, "--tune: `%s` was found, on or off was expected", argument);
+		a->tuning = strcmp(argument, "on") == 0 ? LW_TUNING_ON : LW_TUNING_OFF;
+		return 0;
 	case 'j':
 		a->json = true;
 		return 0;
@@ -56,6 +63,10 @@ static const struct argp_option options[] = {
 	 "--checkpoint says otherwise",
 	 0},
 	{"resume-or-start", OPTION_RESUME_OR_START, "DIR", 0, "The same, but start where there is no checkpoint yet", 0},
+	{"tune", OPTION_TUNE, "on|off", 0,
+	 "on: search again, and fully, which kernels are fastest on the device; off: take neither the time nor what was found. Without "
+	 "it shapes that are new to the device are searched for about 10 s, once (LAYERWISE_TUNE=off in the environment: not)",
+	 0},
 	{"json", 'j', NULL, 0,
 	 "Print the summary as one JSON object: {\"accuracy\", \"loss\", \"steps\", \"images_per_second\"}; the plan goes to stderr",
 	 0},
@@ -239,9 +250,11 @@ static int plan_and_train(const arguments *a, tool_work *work, const lw_dataset 
 {
 	FILE *stream = a->json ? stderr : stdout;
 	int64_t steps = lw_train_total_steps(lw_recipe_train(work->recipe), set, lw_recipe_plan(work->recipe)->batch);
-	int code = tool_work_plan(work, &a->shared, steps, false);
 	lw_status status;
+	int code;
 
+	work->tuning = a->tuning;
+	code = tool_work_plan(work, &a->shared, steps, false);
 	if (code != TOOL_OK)
 		return code;
 	tool_print_load(stream, &work->load);
@@ -249,7 +262,8 @@ static int plan_and_train(const arguments *a, tool_work *work, const lw_dataset 
 	if (status != LW_OK)
 		return tool_fail(work->command, status);
 	fflush(stream);
-	return train(a, work, set, test);
+	code = tool_work_tune(work, a->tuning == LW_TUNING_ON);
+	return code == TOOL_OK ? train(a, work, set, test) : code;
 }
 
 static int run(const arguments *a, tool_work *work)

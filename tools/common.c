@@ -3,6 +3,7 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,6 +43,8 @@ static lw_status add_text(tool_options *options, char *text)
 	options->sets[options->set_count++] = text;
 	return LW_OK;
 }
+
+lw_status tool_add_text(tool_options *options, const char *text) { return add_text(options, strdup(text)); }
 
 lw_status tool_add_set(tool_options *options, const char *key, const char *const *texts, size_t count)
 {
@@ -201,10 +204,50 @@ int tool_work_plan(tool_work *work, const tool_options *options, int64_t total_s
 		count = 1;
 	}
 	plan.total_steps = total_steps;
+	plan.tuning = work->tuning;
 	status = lw_devices_open(&work->devices, &work->device_count, names);
 	if (status == LW_OK)
 		status = lw_plan_create(&work->plan, work->net, work->devices, work->device_count, lw_recipe_optim(work->recipe),
 					groups, count, &plan);
+	return status == LW_OK ? TOOL_OK : tool_fail(work->command, status);
+}
+
+/* --- Tuning --- */
+
+static const double short_budget = 10;
+
+typedef struct tune_line {
+	const char *command;
+	bool terminal, again;
+	size_t searched, faster;
+	lw_tune_event last;
+} tune_line;
+
+static void show_tuning(void *user, const lw_tune_event *event)
+{
+	tune_line *line = user;
+
+	line->last = *event;
+	line->searched += event->best_seconds > 0;
+	line->faster += event->best_seconds > 0 && strcmp(event->best, event->usual) != 0;
+	if (!event->done)
+		fprintf(stderr, "%s: tuning %zu kernels for shapes that are %s on this device, %s; --tune off leaves it out%s", line->command,
+			event->total, line->again ? "searched again" : "new", line->again ? "all of them" : "for about 10 s",
+			line->terminal ? "" : "\n");
+	else if (line->terminal)
+		fprintf(stderr, "\r\033[Ktuning %zu/%zu  %.0f s  %s %s %s", event->done, event->total, event->seconds, event->layer, event->pass,
+			event->shape);
+}
+
+int tool_work_tune(tool_work *work, bool again)
+{
+	tune_line line = {.command = work->command, .terminal = isatty(STDERR_FILENO) == 1, .again = again};
+	lw_tune_options options = {.budget = again ? INFINITY : short_budget, .again = again, .progress = show_tuning, .user = &line};
+	lw_status status = lw_plan_tune(work->plan, &options);
+
+	if (line.last.total)
+		fprintf(stderr, "%stuned in %.1f s: %zu of %zu searched, %zu faster than their defaults\n", line.terminal ? "\r\033[K" : "",
+			line.last.seconds, line.searched, line.last.total, line.faster);
 	return status == LW_OK ? TOOL_OK : tool_fail(work->command, status);
 }
 

@@ -17,6 +17,7 @@ static const struct command {
 	{"devices", cmd_devices, "list the OpenCL devices there are"},
 	{"selftest", cmd_selftest, "check every kernel on a device against the reference"},
 	{"bench", cmd_bench, "measure peak, conv, gemm, update or step on a device"},
+	{"tune", cmd_tune, "find the fastest way to compute each layer on a device, and remember it"},
 };
 
 static void print_help(FILE *stream)

@@ -15,6 +15,7 @@ int cmd_eval(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_selftest(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_tune(int argc, char **argv);
 
 /*
  * Options that commands share. A command names tool_recipe_argp (--set, --device) or tool_device_argp (--device) as an
@@ -31,6 +32,8 @@ extern const struct argp tool_device_argp;
 error_t tool_parse_recipe(int key, char *argument, struct argp_state *state, const char **recipe);
 /* One more --set: the key becomes a list of these texts, taken as they are whatever they hold. */
 lw_status tool_add_set(tool_options *options, const char *key, const char *const *texts, size_t count);
+/* One more --set as it would be given. */
+lw_status tool_add_text(tool_options *options, const char *text);
 void tool_options_clear(tool_options *options);
 
 /* Prints "<command>: <last error>" to stderr and returns the exit code of the status. */
@@ -50,6 +53,7 @@ typedef struct tool_work {
 	lw_load_report load;
 	lw_device **devices;
 	size_t device_count;
+	lw_tuning_use tuning; /* of the plan: set before it is made */
 	lw_plan *plan;
 } tool_work;
 
@@ -58,6 +62,11 @@ int tool_work_recipe(tool_work *work, const char *path, const tool_options *opti
 int tool_work_net(tool_work *work);
 /* Opens the devices and makes the plan. frozen: nothing is trained, so there are no gradients and no optimizer state. */
 int tool_work_plan(tool_work *work, const tool_options *options, int64_t total_steps, bool frozen);
+/*
+ * Searches the fastest way of computing what the plan computes, and says on stderr that it does. again: also what is known,
+ * without a limit of time; otherwise shortly. Does nothing where all is known, or tuning is off.
+ */
+int tool_work_tune(tool_work *work, bool again);
 void tool_work_close(tool_work *work);
 
 /* After weights were loaded: how many, which started fresh, which were left over. Nothing where none were loaded. */

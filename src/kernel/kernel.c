@@ -18,12 +18,14 @@ typedef struct built_kernel {
 	lw_program *program;
 	lw_cache_key key;
 	bool saved; /* it is in the disk cache, or cannot be */
+	bool wanted; /* it was asked for while trials were off */
 } built_kernel;
 
 typedef struct kernel_table {
 	lw_device *device;
 	char *folder; /* of the disk cache; NULL: none */
 	atomic_bool announced;
+	bool trials; /* of kernels that may never be used */
 	atomic_uint compiled, cached;
 	pthread_mutex_t lock;  /* of all below; lw_kernel_get holds it while compiling, so that nothing is compiled twice */
 	built_kernel *kernels; /* an open hash table; a free place has no kernel */
@@ -247,6 +249,7 @@ lw_status lw_kernel_get(lw_kernel **kernel, lw_device *device, const lw_variant 
 		fresh = (built_kernel){0};
 		table->kernel_count++;
 	}
+	place->wanted |= !table->trials;
 	*kernel = place->kernel;
 out:
 	pthread_mutex_unlock(&table->lock);
@@ -381,7 +384,7 @@ static void save_kernels(kernel_table *table)
 		void *binary;
 		size_t size;
 
-		if (!k->kernel || k->saved)
+		if (!k->kernel || k->saved || !k->wanted)
 			continue;
 		k->saved = true;
 		if (lw_program_binary(k->program, &binary, &size) != LW_OK) {
@@ -402,6 +405,17 @@ void lw_kernel_cache_save(lw_device *device)
 		return;
 	pthread_mutex_lock(&table->lock);
 	save_kernels(table);
+	pthread_mutex_unlock(&table->lock);
+}
+
+void lw_kernel_trials(lw_device *device, bool on)
+{
+	kernel_table *table;
+
+	if (get_table(&table, device) != LW_OK)
+		return;
+	pthread_mutex_lock(&table->lock);
+	table->trials = on;
 	pthread_mutex_unlock(&table->lock);
 }
 

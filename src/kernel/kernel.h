@@ -42,6 +42,9 @@ lw_status lw_kernel_prepare(lw_device *device, lw_status (*rehearse)(void *user)
 /* Writes to disk the binaries of programs built since the last call (after they ran once: PoCL compiles then). */
 void lw_kernel_cache_save(lw_device *device);
 
+/* While on, kernels that are built are not written to disk, which costs as much as compiling them: until they are asked for later. */
+void lw_kernel_trials(lw_device *device, bool on);
+
 /* How many programs this device compiled from source, and took from the disk cache. */
 void lw_kernel_statistics(lw_device *device, unsigned *compiled, unsigned *cached);
 

@@ -228,7 +228,7 @@ static void list_trials(bench *b, bool same_algorithm)
 	const int count = b->op->choices(&b->context, &b->call, b->pass, list);
 
 	for (int i = 0; i < count; i++)
-		if (i == 0 || (!stands_in(b, &list[i]) && (!same_algorithm || list[i].algorithm == list[0].algorithm)))
+		if (!same_algorithm || list[i].algorithm == list[0].algorithm)
 			b->trials[b->trial_count++] = (trial){.choice = list[i], .seconds = INFINITY};
 }
 
@@ -251,8 +251,8 @@ static lw_status search(bench *b, double budget, lw_tune_result *result)
 	LW_TRY(make_buffers(b));
 	b->sample_count = lw_tune_reference(&b->context, b->data, b->op, &b->call, b->pass, b->samples, &b->tolerance);
 	for (int i = 0; i < b->trial_count; i++) {
-		if (i > 0 && lw_now() - start > budget)
-			break;
+		if (isfinite(least(b)) && (lw_now() - start > budget || stands_in(b, &b->trials[i].choice)))
+			continue;
 		if (begin_trial(b, &b->trials[i]) == LW_OK)
 			continue;
 		reject(b, &b->trials[i], result);
@@ -301,8 +301,15 @@ lw_status lw_op_tune(const lw_op_context *context, const lw_op *op, const lw_op_
 		goto out;
 	LW_GO(lw_alloc(&b->data, 1, sizeof *b->data));
 	LW_GO(lw_queue_create(&b->context.queue, context->device));
+	lw_kernel_trials(context->device, true);
 	LW_GO(search(b, budget, result));
 out:
+	lw_kernel_trials(context->device, false);
+	if (status == LW_OK && result->best_seconds > 0) { /* the run will want its kernels */
+		const trial best = {.choice = result->best};
+		double seconds;
+		status = run(b, &best, 1, &seconds);
+	}
 	lw_queue_destroy(&b->context.queue);
 	for (int i = 0; i < b->buffer_count; i++)
 		lw_buf_destroy(&b->buffers[i]);
