@@ -1,78 +1,63 @@
 /* conv on CPUs: which tiles, how much local memory, and the launches of cl/conv_cpu.cl. */
 #include "op/conv_cpu.h"
 
-/* The tile with the fewest rows, for little local memory. */
-enum { MIN_ROWS = 4 };
-
-/*
- * A pass that computes pixels: forward, or one phase of the backward pass of the data, where x is the output's gradient.
- * An output row p reads input rows p * stride + origin + tap * dilation.
- */
-typedef struct pixel_pass {
-	int images, groups;
-	int input[2], channels, group_channels;
-	int output[2], outputs; /* per group */
-	int taps[2], stride[2], origin[2], dilation[2];
-	int y_base, y_image, y_row, y_pixel;
-	/* the weights: see pack_weight */
-	int first[2], step[2], out_step, inner_step, group_size, kernel_width, packed_base;
-} pixel_pass;
-
-/* Floats of local memory that a tile of the output needs: the slab, and a register tile. */
-static size_t forward_floats(const pixel_pass *p, int lanes, int rows, int height, int width)
+/* Along an axis, the places of the slab that `count` outputs need; with one tap only those that the stride meets. */
+static size_t slab_places(const lw_conv_pixels *p, int axis, size_t count)
 {
-	const size_t columns = (lw_round_up((size_t)width, (size_t)rows) - 1) * (size_t)p->stride[1] +
-			       (size_t)lw_max_int(p->taps[1] - 1, 0) * (size_t)p->dilation[1] + 1;
-	const size_t lines = (size_t)(height - 1) * (size_t)p->stride[0] +
-			     (size_t)lw_max_int(p->taps[0] - 1, 0) * (size_t)p->dilation[0] + 1;
-
-	return lines * columns * (size_t)p->group_channels + (size_t)(rows * lanes);
+	if (p->taps[axis] <= 1)
+		return count;
+	return (count - 1) * (size_t)p->stride[axis] + (size_t)(p->taps[axis] - 1) * (size_t)p->dilation[axis] + 1;
 }
 
-/* false: not even the smallest tile fits the local memory */
-static bool choose_forward(lw_device *device, const pixel_pass *p, lw_conv_tiling *tile)
+/* Floats of local memory that a tile of the output needs: the slab, and a register tile. */
+static size_t forward_floats(const lw_conv_pixels *p, int lanes, int rows, int height, int width)
 {
-	static const int wide[] = {14, 8, 7, MIN_ROWS}, narrow[] = {6, MIN_ROWS};
-	const size_t limit = lw_tile_local_floats(device), target = limit < LW_CONV_SLAB ? limit : LW_CONV_SLAB;
-	const int groups = lw_tile_groups(device);
-	int lanes, most;
+	const size_t columns = slab_places(p, 1, lw_round_up((size_t)width, (size_t)rows));
 
-	lw_tile_vectors(&tile->tile, device, p->outputs);
+	return slab_places(p, 0, (size_t)height) * columns * (size_t)p->pixel_pitch + (size_t)(rows * lanes);
+}
+
+/* The part of the output that a work-group takes. false: not even the smallest fits the local memory */
+static bool choose_forward(lw_device *device, const lw_conv_pixels *p, lw_conv_tiling *tile)
+{
+	const size_t limit = lw_tile_local_floats(device);
+	const size_t target = limit < (size_t)tile->slab ? limit : (size_t)tile->slab;
+	const int groups = lw_tile_groups(device), lanes = lw_tile_lanes(&tile->tile), rows = tile->tile.rows;
+	const long others = (long)p->images * p->groups;
+	int most;
+
 	tile->blocks = lw_tile_blocks(&tile->tile, p->outputs);
-	lanes = lw_tile_lanes(&tile->tile);
-	tile->tile.rows = tile->tile.vector == LW_TILE_WIDE ? lw_tile_rows(wide, LW_COUNT(wide), p->output[1])
-							    : lw_tile_rows(narrow, LW_COUNT(narrow), p->output[1]);
-	if (forward_floats(p, lanes, tile->tile.rows, 1, 1) > limit)
-		tile->tile.rows = MIN_ROWS;
-	if (forward_floats(p, lanes, tile->tile.rows, 1, 1) > limit)
+	if (forward_floats(p, lanes, rows, 1, 1) > limit)
 		return false;
 	tile->height = 1;
 	tile->width = p->output[1];
-	if (forward_floats(p, lanes, tile->tile.rows, 1, tile->width) > target) {
-		for (most = tile->tile.rows; forward_floats(p, lanes, tile->tile.rows, 1, most + tile->tile.rows) <= target;)
-			most += tile->tile.rows;
-		tile->width = lw_conv_even(p->output[1], most, tile->tile.rows);
+	if (forward_floats(p, lanes, rows, 1, tile->width) > target) {
+		for (most = rows; forward_floats(p, lanes, rows, 1, most + rows) <= target;)
+			most += rows;
+		tile->width = lw_conv_even(p->output[1], most, rows);
 	} else {
-		const long others = (long)p->images * p->groups;
-		for (most = 1; most < p->output[0] && forward_floats(p, lanes, tile->tile.rows, most + 1, tile->width) <= target &&
+		for (most = 1; most < p->output[0] && forward_floats(p, lanes, rows, most + 1, tile->width) <= target &&
 			       others * ((p->output[0] + most) / (most + 1)) >= groups;)
 			most++;
 		tile->height = lw_conv_even(p->output[0], most, 1);
 	}
-	tile->local_floats = forward_floats(p, lanes, tile->tile.rows, tile->height, tile->width);
+	tile->local_floats = forward_floats(p, lanes, rows, tile->height, tile->width);
 	return true;
 }
 
-static void describe_forward(const lw_conv *conv, pixel_pass *p)
+int lw_conv_pixel_pitch(int group_channels) { return group_channels % 256 ? group_channels : group_channels + 16; }
+
+void lw_conv_describe_forward(const lw_conv *conv, lw_conv_pixels *p)
 {
 	const int taps = (int)lw_conv_taps(conv);
 
-	*p = (pixel_pass){
+	*p = (lw_conv_pixels){
 		.images = conv->images,
 		.groups = conv->groups,
 		.input = {conv->input[0], conv->input[1]},
 		.channels = conv->channels,
 		.group_channels = conv->group_channels,
+		.pixel_pitch = lw_conv_pixel_pitch(conv->group_channels),
 		.output = {conv->output[0], conv->output[1]},
 		.outputs = conv->group_out,
 		.taps = {conv->kernel[0], conv->kernel[1]},
@@ -104,7 +89,7 @@ static int greatest_divisor(int a, int b)
  * Input rows phase, phase + stride, ... of the gradient of x read the taps r for which phase + pad - r * dilation is a
  * multiple of the stride: a convolution of gy with those taps, r descending, and stride 1. Along one axis.
  */
-static void describe_phase(const lw_conv *conv, int axis, int phase, pixel_pass *p)
+static void describe_phase(const lw_conv *conv, int axis, int phase, lw_conv_pixels *p)
 {
 	const int stride = conv->stride[axis], dilation = conv->dilation[axis];
 	const int divisor = greatest_divisor(stride, dilation), every = stride / divisor;
@@ -123,15 +108,16 @@ static void describe_phase(const lw_conv *conv, int axis, int phase, pixel_pass 
 }
 
 /* down and across are below the stride and the input's size. */
-static void describe_data(const lw_conv *conv, int down, int across, pixel_pass *p)
+void lw_conv_describe_data(const lw_conv *conv, int down, int across, lw_conv_pixels *p)
 {
 	const int taps = (int)lw_conv_taps(conv), pixel = conv->channels, row = conv->input[1] * pixel;
 
-	*p = (pixel_pass){
+	*p = (lw_conv_pixels){
 		.images = conv->images,
 		.groups = conv->groups,
 		.channels = conv->out_channels,
 		.group_channels = conv->group_out,
+		.pixel_pitch = lw_conv_pixel_pitch(conv->group_out),
 		.outputs = conv->group_channels,
 		.y_base = down * row + across * pixel,
 		.y_image = conv->input[0] * row,
@@ -148,7 +134,7 @@ static void describe_data(const lw_conv *conv, int down, int across, pixel_pass 
 }
 
 /* A pass over single pixels that lie one behind the other: one long row. */
-static void join_rows(pixel_pass *p)
+static void join_rows(lw_conv_pixels *p)
 {
 	const long pixels = (long)p->images * p->output[0] * p->output[1];
 
@@ -161,7 +147,16 @@ static void join_rows(pixel_pass *p)
 	p->input[1] = p->output[1] = (int)pixels;
 }
 
-static void weight_arguments(lw_launch *launch, const pixel_pass *p)
+/* What the choice says of the tile; choose_forward completes it. */
+static void tiling_of(const lw_choice *choice, lw_conv_tiling *tile)
+{
+	*tile = (lw_conv_tiling){
+		.tile = {.vector = choice->tile[0], .vectors = choice->tile[1], .rows = choice->tile[2]},
+		.slab = choice->tile[3],
+	};
+}
+
+void lw_conv_weight_arguments(lw_launch *launch, const lw_conv_pixels *p)
 {
 	lw_conv_pair(launch, p->taps);
 	lw_arg_int(launch, p->first[0]);
@@ -172,10 +167,10 @@ static void weight_arguments(lw_launch *launch, const pixel_pass *p)
 	lw_arg_int(launch, p->packed_base);
 }
 
-static lw_status pack(const lw_op_context *context, const pixel_pass *p, const lw_conv_tiling *tile, lw_buf *weight, lw_buf *bias,
+static lw_status pack(const lw_op_context *context, const lw_conv_pixels *p, const lw_conv_tiling *tile, lw_buf *weight, lw_buf *bias,
 		      lw_buf *packed)
 {
-	const lw_variant variant = lw_tile_variant("conv_cpu", "pack_weight", &tile->tile);
+	const lw_variant variant = {.source = "conv_cpu", .function = "pack_weight"};
 	const int run = 16;
 	lw_launch launch;
 
@@ -183,13 +178,14 @@ static lw_status pack(const lw_op_context *context, const pixel_pass *p, const l
 	lw_arg_buf(&launch, weight);
 	lw_arg_buf(&launch, bias);
 	lw_arg_buf(&launch, packed);
+	lw_arg_int(&launch, lw_tile_lanes(&tile->tile));
 	lw_arg_int(&launch, p->outputs);
 	lw_arg_int(&launch, p->group_channels);
 	lw_arg_int(&launch, run);
 	lw_arg_int(&launch, p->group_size);
 	lw_arg_int(&launch, p->out_step);
 	lw_arg_int(&launch, p->inner_step);
-	weight_arguments(&launch, p);
+	lw_conv_weight_arguments(&launch, p);
 	launch.dimensions = 3;
 	launch.global[0] = (size_t)((p->group_channels + run - 1) / run);
 	launch.global[1] = (size_t)tile->blocks;
@@ -199,7 +195,7 @@ static lw_status pack(const lw_op_context *context, const pixel_pass *p, const l
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-static void pass_arguments(lw_launch *launch, const pixel_pass *p)
+void lw_conv_pass_arguments(lw_launch *launch, const lw_conv_pixels *p)
 {
 	lw_conv_pair(launch, p->taps);
 	lw_conv_pair(launch, p->stride);
@@ -207,7 +203,7 @@ static void pass_arguments(lw_launch *launch, const pixel_pass *p)
 	lw_conv_pair(launch, p->dilation);
 }
 
-static void place_arguments(lw_launch *launch, const pixel_pass *p)
+void lw_conv_place_arguments(lw_launch *launch, const lw_conv_pixels *p)
 {
 	lw_arg_int(launch, p->y_base);
 	lw_arg_int(launch, p->y_image);
@@ -216,8 +212,8 @@ static void place_arguments(lw_launch *launch, const pixel_pass *p)
 	lw_arg_int(launch, p->packed_base);
 }
 
-static lw_status run_pass(const lw_op_context *context, pixel_pass *p, lw_buf *x, lw_buf *weight, lw_buf *bias, lw_buf *y,
-			  lw_buf *packed)
+static lw_status run_pass(const lw_op_context *context, lw_conv_pixels *p, const lw_choice *choice, lw_buf *x, lw_buf *weight,
+			  lw_buf *bias, lw_buf *y, lw_buf *mask, bool relu, lw_buf *packed)
 {
 	const long groups = lw_tile_groups(context->device);
 	lw_variant variant;
@@ -226,26 +222,31 @@ static lw_status run_pass(const lw_op_context *context, pixel_pass *p, lw_buf *x
 	long tiles;
 
 	join_rows(p);
+	tiling_of(choice, &tile);
 	if (!choose_forward(context->device, p, &tile))
 		return lw_fail(LW_E_UNSUPPORTED, "conv: the device's local memory does not hold a row of the input");
-	LW_TRY(pack(context, p, &tile, weight, bias, packed));
+	if (!context->filters_packed && p->taps[0] && p->taps[1])
+		LW_TRY(pack(context, p, &tile, weight, bias, packed));
 	variant = lw_tile_variant("conv_cpu", "conv_forward", &tile.tile);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, x);
 	lw_arg_buf(&launch, packed);
 	lw_arg_buf(&launch, y);
+	lw_arg_buf(&launch, mask);
 	lw_arg_local(&launch, tile.local_floats * sizeof(float));
 	lw_conv_pair(&launch, p->input);
 	lw_arg_int(&launch, p->channels);
 	lw_arg_int(&launch, p->group_channels);
 	lw_conv_pair(&launch, p->output);
 	lw_arg_int(&launch, p->outputs);
-	pass_arguments(&launch, p);
+	lw_conv_pass_arguments(&launch, p);
 	lw_arg_int(&launch, tile.height);
 	lw_arg_int(&launch, tile.width);
-	place_arguments(&launch, p);
+	lw_arg_int(&launch, p->pixel_pitch);
+	lw_conv_place_arguments(&launch, p);
 	lw_arg_int(&launch, tile.blocks);
 	lw_arg_int(&launch, bias ? 1 : 0);
+	lw_arg_int(&launch, relu);
 	tiles = (long)p->images * ((p->output[0] + tile.height - 1) / tile.height) *
 		((p->output[1] + tile.width - 1) / tile.width);
 	launch.dimensions = 3;
@@ -259,137 +260,162 @@ static lw_status run_pass(const lw_op_context *context, pixel_pass *p, lw_buf *x
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-static lw_status pack_depthwise(const lw_op_context *context, const lw_conv *conv, const pixel_pass *p, lw_buf *weight, lw_buf *packed)
+static lw_status forward(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice, const lw_conv_buffers *b)
 {
-	const lw_variant variant = lw_conv_depthwise_variant(context, "pack_depthwise", conv->channels);
-	lw_launch launch;
+	lw_conv_pixels p;
 
-	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
-	lw_arg_buf(&launch, weight);
-	lw_arg_buf(&launch, packed);
-	lw_arg_int(&launch, (int)lw_conv_taps(conv));
-	weight_arguments(&launch, p);
-	lw_launch_1d(&launch, (size_t)conv->channels, 0);
-	return lw_queue_launch(context->queue, &launch, NULL);
+	lw_conv_describe_forward(conv, &p);
+	return run_pass(context, &p, choice, b->x, b->weight, b->bias, b->y, NULL, conv->relu, b->workspace);
 }
 
-static lw_status run_depthwise(const lw_op_context *context, const lw_conv *conv, const pixel_pass *p, lw_buf *x, lw_buf *weight,
-			       lw_buf *bias, lw_buf *y, lw_buf *packed)
+/* Floats of a pass's packed weights. */
+static size_t packed_floats(const lw_conv_pixels *p, const lw_tile *tile)
 {
-	const lw_variant variant = lw_conv_depthwise_variant(context, "depthwise_forward", conv->channels);
-	lw_launch launch;
-
-	LW_TRY(pack_depthwise(context, conv, p, weight, packed));
-	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
-	lw_arg_buf(&launch, x);
-	lw_arg_buf(&launch, packed);
-	lw_arg_buf(&launch, bias);
-	lw_arg_buf(&launch, y);
-	lw_conv_pair(&launch, p->input);
-	lw_arg_int(&launch, p->channels);
-	lw_arg_int(&launch, p->output[1]);
-	pass_arguments(&launch, p);
-	place_arguments(&launch, p);
-	launch.dimensions = 2;
-	launch.global[0] = (size_t)p->output[0];
-	launch.global[1] = (size_t)p->images;
-	launch.local[0] = launch.local[1] = 1;
-	return lw_queue_launch(context->queue, &launch, NULL);
+	return (size_t)p->taps[0] * (size_t)p->taps[1] * (size_t)p->group_channels * (size_t)p->groups *
+	       (size_t)(lw_tile_blocks(tile, p->outputs) * lw_tile_lanes(tile));
 }
 
-static lw_status forward(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *b)
+bool lw_conv_next_phase(const lw_conv *conv, int *down, int *across)
 {
-	pixel_pass p;
-
-	describe_forward(conv, &p);
-	if (lw_conv_is_depthwise(conv))
-		return run_depthwise(context, conv, &p, b->x, b->weight, b->bias, b->y, b->workspace);
-	return run_pass(context, &p, b->x, b->weight, b->bias, b->y, b->workspace);
+	if (++*across == lw_min_int(conv->stride[1], conv->input[1])) {
+		*across = 0;
+		++*down;
+	}
+	return *down < lw_min_int(conv->stride[0], conv->input[0]);
 }
 
-static lw_status backward_data(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *b)
+static lw_status backward_data(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice, const lw_conv_buffers *b)
 {
+	int down = 0, across = 0;
+	lw_conv_tiling tile;
 	size_t base = 0;
 
-	for (int down = 0; down < lw_min_int(conv->stride[0], conv->input[0]); down++)
-		for (int across = 0; across < lw_min_int(conv->stride[1], conv->input[1]); across++) {
-			pixel_pass p;
-			describe_data(conv, down, across, &p);
-			p.packed_base = (int)base;
-			if (lw_conv_is_depthwise(conv)) {
-				LW_TRY(run_depthwise(context, conv, &p, b->gradient, b->weight, NULL, b->x_gradient, b->workspace));
-				base += (size_t)p.taps[0] * (size_t)p.taps[1] * (size_t)conv->channels;
-			} else {
-				LW_TRY(run_pass(context, &p, b->gradient, b->weight, NULL, b->x_gradient, b->workspace));
-				base += (size_t)p.taps[0] * (size_t)p.taps[1] * (size_t)p.group_channels * (size_t)p.groups *
-					lw_tile_padded(p.outputs);
-			}
-		}
+	tiling_of(choice, &tile);
+	do {
+		lw_conv_pixels p;
+		lw_conv_describe_data(conv, down, across, &p);
+		p.packed_base = (int)base;
+		base += packed_floats(&p, &tile.tile);
+		LW_TRY(run_pass(context, &p, choice, b->gradient, b->weight, NULL, b->x_gradient, conv->mask ? b->x : NULL, false,
+				b->workspace));
+	} while (lw_conv_next_phase(conv, &down, &across));
 	return LW_OK;
-}
-
-static size_t forward_workspace(const lw_conv *conv)
-{
-	const size_t inner = (size_t)conv->group_channels * lw_conv_taps(conv) + (conv->bias ? 1 : 0);
-
-	return sizeof(float) * (size_t)conv->groups * lw_tile_padded(conv->group_out) * inner;
-}
-
-static size_t backward_workspace(const lw_conv *conv)
-{
-	const size_t groups = (size_t)conv->groups, taps = lw_conv_taps(conv);
-	const size_t data = groups * lw_tile_padded(conv->group_channels) * (size_t)conv->group_out * taps;
-	/* a segment is padded to whole tiles */
-	const size_t rows = taps * (size_t)conv->group_channels + (size_t)conv->kernel[0] * (LW_TILE_MAX_ROWS - 1);
-	const size_t weight = lw_conv_is_depthwise(conv) ? lw_conv_weights(conv) : groups * lw_tile_padded(conv->group_out) * rows;
-	const size_t partial = (size_t)conv->parts * weight;
-
-	return sizeof(float) * (partial > data ? partial : data);
-}
-
-static bool applies(lw_device *device, const lw_conv *conv)
-{
-	lw_conv_tiling tile;
-	pixel_pass p;
-
-	if (!lw_tile_applies(device))
-		return false;
-	if (lw_conv_is_depthwise(conv))
-		return true;
-	describe_forward(conv, &p);
-	if (!choose_forward(device, &p, &tile) || !lw_conv_cpu_weight_applies(device, conv))
-		return false;
-	for (int down = 0; down < lw_min_int(conv->stride[0], conv->input[0]); down++)
-		for (int across = 0; across < lw_min_int(conv->stride[1], conv->input[1]); across++) {
-			describe_data(conv, down, across, &p);
-			if (!choose_forward(device, &p, &tile))
-				return false;
-		}
-	return true;
-}
-
-static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
-{
-	(void)pass;
-	if (capacity < 1 || conv->relu || conv->mask || !applies(context->device, conv))
-		return 0;
-	*list = (lw_choice){.name = "direct/cpu", .algorithm = LW_CONV_DIRECT};
-	return 1;
 }
 
 static size_t workspace(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice)
 {
-	(void)context, (void)choice;
-	return pass == LW_PASS_FORWARD ? forward_workspace(conv) : backward_workspace(conv);
+	int down = 0, across = 0;
+	lw_conv_tiling tile;
+	size_t floats = 0;
+	lw_conv_pixels p;
+
+	if (lw_conv_is_depthwise(conv))
+		return lw_conv_depthwise_workspace(conv, pass);
+	if (pass == LW_PASS_WEIGHT)
+		return lw_conv_cpu_weight_workspace(context->device, conv, choice);
+	tiling_of(choice, &tile);
+	if (pass == LW_PASS_FORWARD) {
+		lw_conv_describe_forward(conv, &p);
+		floats = packed_floats(&p, &tile.tile) +
+			 (conv->bias ? (size_t)(p.groups * lw_tile_blocks(&tile.tile, p.outputs) * lw_tile_lanes(&tile.tile)) : 0);
+	} else {
+		do {
+			lw_conv_describe_data(conv, down, across, &p);
+			floats += packed_floats(&p, &tile.tile);
+		} while (lw_conv_next_phase(conv, &down, &across));
+	}
+	return sizeof(float) * floats;
+}
+
+static bool applies(lw_device *device, const lw_conv *conv, lw_pass pass, lw_conv_tiling *tile)
+{
+	int down = 0, across = 0;
+	lw_conv_pixels p;
+
+	if (pass == LW_PASS_FORWARD) {
+		lw_conv_describe_forward(conv, &p);
+		return choose_forward(device, &p, tile);
+	}
+	do {
+		lw_conv_describe_data(conv, down, across, &p);
+		if (!choose_forward(device, &p, tile))
+			return false;
+	} while (lw_conv_next_phase(conv, &down, &across));
+	return true;
+}
+
+double lw_conv_cpu_tile_cost(const lw_tile *tile, int outputs, int length)
+{
+	const int loads = tile->rows + tile->vectors, steps = tile->rows * tile->vectors;
+	const double tiles = (double)lw_tile_blocks(tile, outputs) * ((length + tile->rows - 1) / tile->rows);
+
+	return tiles * (lw_max_int(lw_max_int(steps, loads), 8) + 0.1 * loads);
+}
+
+int lw_conv_cpu_tiles(const lw_op_context *context, int outputs, int length, lw_tile *tiles)
+{
+	static const int wide[][2] = {{14, 2}, {9, 2}, {7, 3}, {8, 3}, {6, 4}, {8, 2}, {14, 1}, {4, 2}};
+	static const int narrow[][2] = {{6, 2}, {4, 3}, {4, 2}, {7, 1}, {10, 1}};
+	const int native = lw_op_vector_width(context->device, LW_TILE_WIDE);
+	const int count = native == LW_TILE_WIDE ? (int)LW_COUNT(wide) : (int)LW_COUNT(narrow);
+	double costs[LW_CONV_TILES];
+	int vector = 4;
+
+	while (vector < native && vector < outputs)
+		vector *= 2;
+	for (int i = 0; i < count; i++) {
+		const int *shape = native == LW_TILE_WIDE ? wide[i] : narrow[i];
+		const lw_tile tile = {.vector = vector, .rows = shape[0], .vectors = shape[1]};
+		const double cost = lw_conv_cpu_tile_cost(&tile, outputs, length);
+		int at = i;
+		for (; at > 0 && costs[at - 1] > cost; at--) {
+			costs[at] = costs[at - 1];
+			tiles[at] = tiles[at - 1];
+		}
+		costs[at] = cost;
+		tiles[at] = tile;
+	}
+	return count;
+}
+
+static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
+{
+	static const int slabs[] = {24 * 1024, 6 * 1024};
+	const int outputs = pass == LW_PASS_FORWARD ? conv->group_out : conv->group_channels;
+	const int length = pass == LW_PASS_FORWARD ? conv->output[1] : (conv->input[1] - 1) / conv->stride[1] + 1;
+	const bool one = conv->kernel[0] == 1 && conv->kernel[1] == 1 && conv->stride[0] == 1 && conv->stride[1] == 1;
+	const bool forced = context->force_variant >= 0;
+	lw_tile tiles[LW_CONV_TILES];
+	int count = 0, tile_count;
+
+	if (!lw_tile_applies(context->device))
+		return 0;
+	if (lw_conv_is_depthwise(conv))
+		return lw_conv_depthwise_choices(context, conv, pass, list, capacity);
+	if (pass == LW_PASS_WEIGHT)
+		return lw_conv_cpu_weight_choices(context, conv, list, capacity);
+	tile_count = lw_conv_cpu_tiles(context, outputs, one ? 1 << 16 : length, tiles);
+	for (int i = 0; i < tile_count && i < 3; i++)
+		for (size_t s = 0; s < LW_COUNT(slabs) && count < capacity; s++) {
+			lw_conv_tiling tiling = {.tile = tiles[i], .slab = slabs[s]};
+			if (!applies(context->device, conv, pass, &tiling) || (forced && s && i))
+				continue;
+			list[count] = (lw_choice){.algorithm = LW_CONV_DIRECT,
+						  .tile = {tiles[i].vector, tiles[i].vectors, tiles[i].rows, slabs[s]}};
+			snprintf(list[count++].name, sizeof list->name, "direct/cpu %dx%d%s", tiles[i].rows, tiles[i].vectors,
+				 s ? " small" : "");
+		}
+	return count;
 }
 
 static lw_status run(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice,
 		     const lw_conv_buffers *buffers)
 {
-	(void)choice;
+	if (lw_conv_is_depthwise(conv))
+		return lw_conv_depthwise_run(context, conv, pass, choice, buffers);
 	if (pass == LW_PASS_WEIGHT)
-		return lw_conv_cpu_backward_weight(context, conv, buffers);
-	return pass == LW_PASS_FORWARD ? forward(context, conv, buffers) : backward_data(context, conv, buffers);
+		return lw_conv_cpu_backward_weight(context, conv, choice, buffers);
+	return pass == LW_PASS_FORWARD ? forward(context, conv, choice, buffers) : backward_data(context, conv, choice, buffers);
 }
 
 const lw_conv_family lw_conv_cpu = {"cpu", false, choices, workspace, run};

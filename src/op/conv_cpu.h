@@ -8,9 +8,13 @@
 /* What a work-group's slab may take of a core's cache, in floats. */
 enum { LW_CONV_SLAB = 24 * 1024 };
 
+/* Register tiles at most, for any device. */
+enum { LW_CONV_TILES = 9 };
+
 /* A register tile, the part of the output that a work-group takes, and how many blocks of outputs there are. */
 typedef struct lw_conv_tiling {
 	lw_tile tile;
+	int slab; /* floats that the slab should not exceed */
 	int height, width, blocks;
 	size_t local_floats;
 } lw_conv_tiling;
@@ -28,16 +32,54 @@ static inline int lw_conv_even(int size, int most, int unit)
 	return lw_min_int(size, (int)lw_round_up((size_t)piece, (size_t)unit));
 }
 
-static inline lw_variant lw_conv_depthwise_variant(const lw_op_context *context, const char *function, int channels)
-{
-	lw_variant variant = {.source = "conv_cpu", .function = function};
+/*
+ * A pass that computes pixels: forward, or one phase of the backward pass of the data, where x is the output's gradient.
+ * An output row p reads input rows p * stride + origin + tap * dilation.
+ */
+typedef struct lw_conv_pixels {
+	int images, groups;
+	int input[2], channels, group_channels;
+	int output[2], outputs; /* per group */
+	int taps[2], stride[2], origin[2], dilation[2];
+	int pixel_pitch; /* floats from pixel to pixel of the slab */
+	int y_base, y_image, y_row, y_pixel;
+	/* the weights: see pack_weight */
+	int first[2], step[2], out_step, inner_step, group_size, kernel_width, packed_base;
+} lw_conv_pixels;
 
-	lw_variant_option(&variant, "VECTOR", lw_op_vector_width(context->device, (size_t)lw_max_int(channels, 4)));
-	return variant;
-}
+void lw_conv_describe_forward(const lw_conv *conv, lw_conv_pixels *p);
+/* The phase of the backward pass of the data: down and across are below the stride and the input's size. */
+void lw_conv_describe_data(const lw_conv *conv, int down, int across, lw_conv_pixels *p);
+/* The phases one after the other, down and across from 0; false past the last. */
+bool lw_conv_next_phase(const lw_conv *conv, int *down, int *across);
+void lw_conv_weight_arguments(lw_launch *launch, const lw_conv_pixels *p);
+void lw_conv_pass_arguments(lw_launch *launch, const lw_conv_pixels *p);
+void lw_conv_place_arguments(lw_launch *launch, const lw_conv_pixels *p);
 
-/* Backward of the weight, in conv_cpu_weight.c. */
-bool lw_conv_cpu_weight_applies(lw_device *device, const lw_conv *conv);
-lw_status lw_conv_cpu_backward_weight(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *buffers);
+/*
+ * The register tiles for `outputs` outputs per group and rows of `length` pixels, best guess first; returns how many
+ * (at most LW_CONV_TILES).
+ */
+int lw_conv_cpu_tiles(const lw_op_context *context, int outputs, int length, lw_tile *tiles);
+
+/*
+ * Cycles of a tile per inner step of all outputs, to compare tiles: two fused multiply-adds or two loads at once, and no
+ * tile below the few that hide the latency.
+ */
+double lw_conv_cpu_tile_cost(const lw_tile *tile, int outputs, int length);
+/* Floats from pixel to pixel of a slab: a multiple of 1 KB would put a column of pixels into few sets of the cache. */
+int lw_conv_pixel_pitch(int group_channels);
+
+/* Backward of the weight, in conv_cpu_weight.c: see lw_conv_family. */
+int lw_conv_cpu_weight_choices(const lw_op_context *context, const lw_conv *conv, lw_choice *list, int capacity);
+size_t lw_conv_cpu_weight_workspace(lw_device *device, const lw_conv *conv, const lw_choice *choice);
+lw_status lw_conv_cpu_backward_weight(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice,
+				      const lw_conv_buffers *buffers);
+
+/* Depthwise, in conv_depthwise.c. */
+int lw_conv_depthwise_choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity);
+size_t lw_conv_depthwise_workspace(const lw_conv *conv, lw_pass pass);
+lw_status lw_conv_depthwise_run(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice,
+				const lw_conv_buffers *buffers);
 
 #endif

@@ -1,81 +1,105 @@
-/* conv on CPUs, backward of the weight: which tiles, and the launches. */
+/* conv on CPUs, backward of the weight: which tiles, and the launches of cl/conv_cpu_weight.cl. */
 #include "op/conv_cpu.h"
 
-/* The tile of the backward pass of the weight: rows are weights of one segment, see conv_backward_weight. */
+/* What a segment of weights is: see conv_backward_weight. */
+typedef enum weight_segment { SEGMENT_ROW, SEGMENT_TAP, SEGMENT_ALL } weight_segment;
+
+/* The tile of the backward pass of the weight: rows are weights of one segment. */
 typedef struct weight_tiling {
 	lw_conv_tiling of;
-	bool gather;
-	int segment, segments, padded;
+	weight_segment kind;
+	int segment, segments, padded, pixel_pitch;
+	int shares; /* of the batch's parts: each its own, or one work-group does them all */
+	int splits; /* of the kernel's rows */
+	size_t total; /* where one share has its total, in floats */
 } weight_tiling;
 
-static size_t weight_floats(const lw_conv *conv, const lw_tile *tile, int height, int width)
+static size_t places(const lw_conv *conv, int axis, int count)
 {
-	const size_t columns = (size_t)(width - 1) * (size_t)conv->stride[1] +
-			       (size_t)(conv->kernel[1] - 1) * (size_t)conv->dilation[1] + 1;
-	const size_t lines = (size_t)(height - 1) * (size_t)conv->stride[0] +
-			     (size_t)(conv->kernel[0] - 1) * (size_t)conv->dilation[0] + 1;
+	if (conv->kernel[axis] == 1)
+		return (size_t)count;
+	return (size_t)(count - 1) * (size_t)conv->stride[axis] + (size_t)(conv->kernel[axis] - 1) * (size_t)conv->dilation[axis] + 1;
+}
 
+static size_t weight_floats(const lw_conv *conv, const weight_tiling *t, int height, int width)
+{
 	/* neighbours are read up to a tile's rows past the end */
-	return lines * columns * (size_t)conv->group_channels + (size_t)tile->rows +
-	       (size_t)height * (size_t)width * (size_t)lw_tile_lanes(tile);
+	return places(conv, 0, height) * places(conv, 1, width) * (size_t)t->pixel_pitch + (size_t)t->of.tile.rows +
+	       (size_t)height * (size_t)width * (size_t)lw_tile_lanes(&t->of.tile);
 }
 
-static void choose_segments(const lw_conv *conv, weight_tiling *t)
+/* Weights of a segment. */
+static int segment_size(const lw_conv *conv, weight_segment kind)
 {
-	static const int wide[] = {14, 12, 8}, narrow[] = {6, 4};
-	const bool is_wide = t->of.tile.vector == LW_TILE_WIDE;
-	const int row = conv->kernel[1] * conv->group_channels, all = conv->kernel[0] * row, gathered = is_wide ? 9 : 5;
-	const int rows = is_wide ? lw_tile_rows(wide, LW_COUNT(wide), row) : lw_tile_rows(narrow, LW_COUNT(narrow), row);
-	/* gathering costs an address per weight, about a quarter more */
-	const double near = (double)conv->kernel[0] * ((row + rows - 1) / rows) * (rows + 1);
-	const double far = (double)((all + gathered - 1) / gathered) * (gathered + 1) * 1.25;
-
-	t->gather = conv->dilation[1] != 1 || far < near;
-	t->of.tile.rows = t->gather ? gathered : rows;
-	t->segment = t->gather ? all : row;
-	t->segments = t->gather ? 1 : conv->kernel[0];
-	t->padded = (int)lw_round_up((size_t)t->segment, (size_t)t->of.tile.rows);
+	return conv->group_channels * (kind == SEGMENT_TAP ? 1 : conv->kernel[1]) * (kind == SEGMENT_ALL ? conv->kernel[0] : 1);
 }
 
-static bool choose_weight(lw_device *device, const lw_conv *conv, weight_tiling *t)
+/* Floats of the sums of one share. */
+static size_t share_floats(const lw_conv *conv, const weight_tiling *t)
+{
+	return (size_t)conv->groups * (size_t)t->of.blocks * (size_t)t->segments * (size_t)t->padded *
+	       (size_t)lw_tile_lanes(&t->of.tile);
+}
+
+/* Out of a choice, what it leaves open. false: the local memory does not hold a tile */
+static bool choose_weight(lw_device *device, const lw_conv *conv, const lw_choice *choice, weight_tiling *t)
 {
 	const size_t limit = lw_tile_local_floats(device), target = limit < LW_CONV_SLAB ? limit : LW_CONV_SLAB;
-	int most = 1;
+	const int groups = lw_tile_groups(device);
+	int most = 1, others;
 
-	lw_tile_vectors(&t->of.tile, device, conv->group_out);
+	*t = (weight_tiling){
+		.of.tile = {.vector = choice->tile[0], .vectors = choice->tile[1], .rows = choice->tile[2]},
+		.kind = (weight_segment)choice->tile[3],
+	};
 	t->of.blocks = lw_tile_blocks(&t->of.tile, conv->group_out);
-	choose_segments(conv, t);
-	if (weight_floats(conv, &t->of.tile, 1, 1) > limit)
+	t->segment = segment_size(conv, t->kind);
+	t->segments = (int)(lw_conv_taps(conv) * (size_t)conv->group_channels) / t->segment;
+	t->padded = (int)lw_round_up((size_t)t->segment, (size_t)t->of.tile.rows);
+	t->pixel_pitch = t->kind == SEGMENT_TAP || conv->kernel[1] == 1 ? lw_conv_pixel_pitch(conv->group_channels) : conv->group_channels;
+	if (weight_floats(conv, t, 1, 1) > limit)
 		return false;
 	t->of.height = 1;
 	t->of.width = conv->output[1];
-	if (weight_floats(conv, &t->of.tile, 1, t->of.width) > target) {
-		while (weight_floats(conv, &t->of.tile, 1, most + 1) <= target)
+	if (weight_floats(conv, t, 1, t->of.width) > target) {
+		while (weight_floats(conv, t, 1, most + 1) <= target)
 			most++;
 		t->of.width = lw_conv_even(conv->output[1], most, 1);
 	} else {
-		while (most < conv->output[0] && weight_floats(conv, &t->of.tile, most + 1, t->of.width) <= target)
+		while (most < conv->output[0] && weight_floats(conv, t, most + 1, t->of.width) <= target)
 			most++;
 		t->of.height = lw_conv_even(conv->output[0], most, 1);
 	}
-	t->of.local_floats = weight_floats(conv, &t->of.tile, t->of.height, t->of.width);
+	t->of.local_floats = weight_floats(conv, t, t->of.height, t->of.width);
+
+	others = conv->groups * t->of.blocks;
+	t->splits = t->kind != SEGMENT_ALL && others < groups && others * conv->kernel[0] >= groups ? conv->kernel[0] : 1;
+	t->shares = others * t->splits >= groups ? 1 : conv->parts;
+	if (t->shares > 1 && t->kind != SEGMENT_ALL && t->shares * others < groups)
+		t->splits = conv->kernel[0];
+	/* a part in one slab leaves no sums to go on from */
+	if (t->shares == 1 && (conv->images > conv->parts || t->of.height < conv->output[0] || t->of.width < conv->output[1]))
+		t->total = share_floats(conv, t);
 	return true;
 }
 
 static lw_status sum_weight_parts(const lw_op_context *context, const lw_conv *conv, const weight_tiling *t,
 				  lw_buf *partial, lw_buf *gradient)
 {
-	lw_variant variant = lw_tile_variant("conv_cpu", "sum_weight_parts", &t->of.tile);
+	const lw_variant variant = {.source = "conv_cpu_weight", .function = "sum_weight_parts"};
+	const int tap = t->kind == SEGMENT_TAP ? t->padded : conv->group_channels;
 	lw_launch launch;
 
-	lw_variant_option(&variant, "GATHER", t->gather);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, partial);
 	lw_arg_buf(&launch, gradient);
-	lw_arg_int(&launch, conv->parts);
+	lw_arg_int(&launch, (int)t->total);
+	lw_arg_int(&launch, t->shares);
+	lw_arg_int(&launch, lw_tile_lanes(&t->of.tile));
 	lw_arg_int(&launch, conv->group_out);
 	lw_conv_pair(&launch, conv->kernel);
-	lw_arg_int(&launch, t->gather ? conv->kernel[1] * conv->group_channels : t->padded);
+	lw_arg_int(&launch, t->kind == SEGMENT_ROW ? t->padded : conv->kernel[1] * tap);
+	lw_arg_int(&launch, tap);
 	lw_arg_int(&launch, t->segments * t->padded);
 	launch.dimensions = 3;
 	launch.global[0] = (size_t)conv->group_channels;
@@ -84,81 +108,44 @@ static lw_status sum_weight_parts(const lw_op_context *context, const lw_conv *c
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-static void weight_pass_arguments(lw_launch *launch, const lw_conv *conv)
+lw_status lw_conv_cpu_backward_weight(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice,
+				      const lw_conv_buffers *b)
 {
-	lw_conv_pair(launch, conv->stride);
-	lw_conv_pair(launch, conv->pad);
-	lw_conv_pair(launch, conv->dilation);
-}
-
-static lw_status depthwise_weight(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *b)
-{
-	lw_variant variant = lw_conv_depthwise_variant(context, "depthwise_weight", conv->channels);
-	lw_launch launch;
-
-	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
-	lw_arg_buf(&launch, b->x);
-	lw_arg_buf(&launch, b->gradient);
-	lw_arg_buf(&launch, b->workspace);
-	lw_arg_int(&launch, conv->images);
-	lw_conv_pair(&launch, conv->input);
-	lw_arg_int(&launch, conv->channels);
-	lw_conv_pair(&launch, conv->output);
-	lw_arg_int(&launch, conv->kernel[1]);
-	weight_pass_arguments(&launch, conv);
-	launch.dimensions = 2;
-	launch.global[0] = (size_t)conv->parts;
-	launch.global[1] = lw_conv_taps(conv);
-	launch.local[0] = launch.local[1] = 1;
-	LW_TRY(lw_queue_launch(context->queue, &launch, NULL));
-
-	variant = lw_conv_depthwise_variant(context, "sum_depthwise_parts", conv->channels);
-	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
-	lw_arg_buf(&launch, b->workspace);
-	lw_arg_buf(&launch, b->weight_gradient);
-	lw_arg_int(&launch, conv->parts);
-	launch.dimensions = 2;
-	launch.global[0] = (size_t)conv->channels;
-	launch.global[1] = lw_conv_taps(conv);
-	return lw_queue_launch(context->queue, &launch, NULL);
-}
-
-lw_status lw_conv_cpu_backward_weight(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *b)
-{
-	const int groups = lw_tile_groups(context->device);
 	lw_variant variant;
 	lw_launch launch;
 	weight_tiling t;
-	size_t splits;
 
-	if (lw_conv_is_depthwise(conv))
-		return depthwise_weight(context, conv, b);
-	if (!choose_weight(context->device, conv, &t))
+	if (!choose_weight(context->device, conv, choice, &t))
 		return lw_fail(LW_E_UNSUPPORTED, "conv: the device's local memory does not hold a row of the input");
-	splits = !t.gather && conv->parts * conv->groups * t.of.blocks < groups ? (size_t)conv->kernel[0] : 1;
-	variant = lw_tile_variant("conv_cpu", "conv_backward_weight", &t.of.tile);
-	lw_variant_option(&variant, "GATHER", t.gather);
+	variant = lw_tile_variant("conv_cpu_weight", "conv_backward_weight", &t.of.tile);
+	lw_variant_option(&variant, "GATHER", t.kind == SEGMENT_ALL);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, b->x);
 	lw_arg_buf(&launch, b->gradient);
 	lw_arg_buf(&launch, b->workspace);
 	lw_arg_local(&launch, t.of.local_floats * sizeof(float));
 	lw_arg_int(&launch, conv->images);
+	lw_arg_int(&launch, conv->parts);
 	lw_conv_pair(&launch, conv->input);
 	lw_arg_int(&launch, conv->channels);
 	lw_arg_int(&launch, conv->group_channels);
 	lw_conv_pair(&launch, conv->output);
 	lw_arg_int(&launch, conv->group_out);
 	lw_conv_pair(&launch, conv->kernel);
-	weight_pass_arguments(&launch, conv);
+	lw_conv_pair(&launch, conv->stride);
+	lw_conv_pair(&launch, conv->pad);
+	lw_conv_pair(&launch, conv->dilation);
 	lw_arg_int(&launch, t.of.height);
 	lw_arg_int(&launch, t.of.width);
+	lw_arg_int(&launch, t.pixel_pitch);
+	lw_arg_int(&launch, t.kind == SEGMENT_TAP ? conv->kernel[1] : 1);
 	lw_arg_int(&launch, t.of.blocks);
-	lw_arg_int(&launch, (int)splits);
+	lw_arg_int(&launch, t.splits);
+	lw_arg_int(&launch, (int)t.total);
 	launch.dimensions = 3;
-	launch.global[0] = (size_t)conv->parts;
+	launch.global[0] = (size_t)t.shares;
 	launch.global[1] = (size_t)conv->groups;
-	launch.global[2] = (size_t)t.of.blocks * splits;
+	launch.global[2] = (size_t)(t.of.blocks * t.splits);
 	for (int i = 0; i < 3; i++)
 		launch.local[i] = 1;
 	launch.flops = 2.0 * conv->images * conv->output[0] * conv->output[1] * (double)lw_conv_weights(conv);
@@ -166,9 +153,55 @@ lw_status lw_conv_cpu_backward_weight(const lw_op_context *context, const lw_con
 	return sum_weight_parts(context, conv, &t, b->workspace, b->weight_gradient);
 }
 
-bool lw_conv_cpu_weight_applies(lw_device *device, const lw_conv *conv)
+size_t lw_conv_cpu_weight_workspace(lw_device *device, const lw_conv *conv, const lw_choice *choice)
 {
 	weight_tiling t;
 
-	return choose_weight(device, conv, &t);
+	if (!choose_weight(device, conv, choice, &t))
+		return 0;
+	return sizeof(float) * (t.total + (size_t)t.shares * share_floats(conv, &t));
+}
+
+/* Cycles of the tile's work per output pixel: its share, a copy of the slab for every block, and addresses where gathered. */
+static double weight_cost(const lw_conv *conv, const lw_tile *tile, weight_segment kind)
+{
+	const int segment = segment_size(conv, kind), segments = (int)(lw_conv_taps(conv) * (size_t)conv->group_channels) / segment;
+	const double copies = lw_tile_blocks(tile, conv->group_out) * (conv->group_channels * 0.1 * conv->stride[0] * conv->stride[1] + 2);
+
+	return lw_conv_cpu_tile_cost(tile, conv->group_out, segment) * segments * (kind == SEGMENT_ALL ? 1.2 : 1) + copies;
+}
+
+int lw_conv_cpu_weight_choices(const lw_op_context *context, const lw_conv *conv, lw_choice *list, int capacity)
+{
+	static const char *const names[] = {"row", "tap", "all"};
+	const bool forced = context->force_variant >= 0, few = conv->group_channels < 16;
+	const bool may[] = {conv->dilation[1] == 1 || conv->kernel[1] == 1, forced || !few, forced || few};
+	lw_tile tiles[LW_CONV_TILES];
+	double costs[LW_MAX_CHOICES];
+	const int tile_count = lw_conv_cpu_tiles(context, conv->group_out, segment_size(conv, SEGMENT_ROW), tiles);
+	int count = 0;
+
+	for (int i = 0; i < (forced ? lw_min_int(tile_count, 3) : tile_count); i++)
+		for (int kind = SEGMENT_ROW; kind <= SEGMENT_ALL; kind++) {
+			lw_choice choice = {.algorithm = LW_CONV_DIRECT, .tile = {tiles[i].vector, tiles[i].vectors, tiles[i].rows, kind}};
+			const double cost = weight_cost(conv, &tiles[i], (weight_segment)kind) *
+					    (kind == SEGMENT_ROW && conv->group_channels % 256 == 0 && conv->kernel[1] > 1 ? 1.1 : 1);
+			weight_tiling tiling;
+			int at = count;
+			/* tests take a few tiles in one kind and all kinds of one tile */
+			if (!may[kind] || (forced && i && kind) || count == LW_MAX_CHOICES ||
+			    !choose_weight(context->device, conv, &choice, &tiling))
+				continue;
+			snprintf(choice.name, sizeof choice.name, "direct/cpu %dx%d %s", tiles[i].rows, tiles[i].vectors, names[kind]);
+			for (; at > 0 && costs[at - 1] > cost; at--) {
+				costs[at] = costs[at - 1];
+				if (at < capacity)
+					list[at] = list[at - 1];
+			}
+			costs[at] = cost;
+			if (at < capacity)
+				list[at] = choice;
+			count++;
+		}
+	return lw_min_int(lw_min_int(count, capacity), forced ? count : 6);
 }

@@ -1,0 +1,149 @@
+/*
+ * conv_cpu_weight.cl: direct convolution for CPUs, backward of the weight: one work-item per work-group, register tiles
+ * (tile.cl) whose rows are weights of a segment and whose vectors lie along the output channels. The chains are those of conv.cl.
+ *
+ * GATHER   1: a tile's weights may lie anywhere in the slab, 0: they are neighbours
+ */
+#ifndef GATHER
+#define GATHER 0
+#endif
+#include "tile.cl"
+#include "conv_slab.cl"
+
+#if GATHER
+#define OFFSET(i)                                                                                                      \
+	const int offset##i = slab_offset(first + i, taps_width, group_channels, slab_pitch, pixel_pitch, dilation_height, \
+					  dilation_width, taps_height);
+#define STEP(i)                                                                                                        \
+	const vector value##i = (vector)(pixel[offset##i]);                                                            \
+	EACH_VECTOR(i, STEP_ONE)
+#else
+#define OFFSET(i)
+#define STEP(i)                                                                                                        \
+	const vector value##i = (vector)(pixel[i]);                                                                    \
+	EACH_VECTOR(i, STEP_ONE)
+#endif
+#define ADD_ONE(i, j) c##i##_##j = LW_LOAD(VECTOR, from + i * LANES + j * VECTOR) + c##i##_##j;
+#define ADD(i) EACH_VECTOR(i, ADD_ONE)
+
+/* Where weight (r, s, c), counted in that order, finds its first pixel; past the last one anywhere. */
+static inline int slab_offset(int index, int taps_width, int group_channels, int slab_pitch, int pixel_pitch,
+			      int dilation_height, int dilation_width, int taps_height)
+{
+	const int c = index % group_channels, s = index / group_channels % taps_width;
+	const int r = index / group_channels / taps_width;
+	return r < taps_height ? r * dilation_height * slab_pitch + s * dilation_width * pixel_pitch + c : 0;
+}
+
+/*
+ * ids: share of the parts of the batch, group, block of outputs (times kernel rows where `splits` says so). sums is [share]
+ * [group][block][segment][weights of a segment, padded to ROWS][LANES]; a segment is a kernel's row, or one of its `runs`
+ * taps where there are more, or with GATHER all of the kernel. Chains go on in sums from slab to slab. A share is one
+ * part, or all: their total then lies `total` floats behind sums. A tile is narrower than a row only where it is one row high.
+ */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+conv_backward_weight(__global const float *restrict x, __global const float *restrict gy, __global float *restrict sums,
+		     __local float *restrict scratch, int images, int parts, int height, int width, int channels,
+		     int group_channels, int out_height, int out_width, int outputs, int taps_height, int taps_width,
+		     int stride_height, int stride_width, int pad_height, int pad_width, int dilation_height,
+		     int dilation_width, int tile_height, int tile_width, int pixel_pitch, int runs, int blocks,
+		     int splits, int total)
+{
+	const int shares = get_num_groups(0), share = get_group_id(0), group = get_group_id(1), groups = get_num_groups(1);
+	const int part_begin = shares == 1 ? 0 : share, part_end = shares == 1 ? parts : share + 1;
+	const int block = (int)get_group_id(2) / splits, split = (int)get_group_id(2) % splits;
+	const int row_begin = taps_height * split / splits, row_end = taps_height * (split + 1) / splits;
+	const int out_channels = outputs * groups, lanes = min(LANES, outputs - block * LANES);
+	const int segment = (GATHER ? taps_height : 1) * (runs > 1 ? 1 : taps_width) * group_channels;
+	const int segments = GATHER ? 1 : taps_height * runs, padded = (segment + ROWS - 1) / ROWS * ROWS;
+	/* with one tap, the slab has only the rows and columns that the stride meets */
+	const int row_step = taps_height == 1 ? stride_height : 1, column_step = taps_width == 1 ? stride_width : 1;
+	const int down = stride_height / row_step, step = stride_width / column_step * pixel_pitch;
+	__global float *block_sums = sums + ((size_t)(share * groups + group) * blocks + block) * segments * padded * LANES;
+	__local float *gradients = scratch, *slab = scratch + tile_height * tile_width * LANES;
+	const vector zero = (vector)(0.0f);
+
+	for (int part = part_begin; part < part_end; part++) {
+		const int image_begin = (int)((long)images * part / parts), image_end = (int)((long)images * (part + 1) / parts);
+		for (int image = image_begin; image < image_end; image++)
+		for (int top = 0; top < out_height; top += tile_height)
+		for (int left = 0; left < out_width; left += tile_width) {
+			const int rows = min(tile_height, out_height - top), across = min(tile_width, out_width - left);
+			const int columns = (across - 1) * (stride_width / column_step) + (taps_width - 1) * dilation_width + 1;
+			const int slab_pitch = columns * pixel_pitch;
+			const int started = image > image_begin || top > 0 || left > 0;
+			const int ends = image == image_end - 1 && top + rows == out_height && left + across == out_width;
+
+			fill_slab(slab, x + (size_t)image * height * width * channels + group * group_channels,
+				  top * stride_height - pad_height + row_begin * dilation_height,
+				  (rows - 1) * down + (row_end - row_begin - 1) * dilation_height + 1, row_step,
+				  left * stride_width - pad_width, columns, column_step, height, width, channels,
+				  group_channels, pixel_pitch);
+			for (int p = 0; p < rows; p++)
+				for (int q = 0; q < across; q++) {
+					__local float *to = gradients + (p * across + q) * LANES;
+					copy(to, gy + (((size_t)image * out_height + top + p) * out_width + left + q) * out_channels +
+							 group * outputs + block * LANES, lanes);
+					clear(to + lanes, LANES - lanes);
+				}
+			for (int index = row_begin * runs; index < (GATHER ? 1 : row_end * runs); index++)
+				for (int first = 0; first < segment; first += ROWS) {
+					const int r = index / runs - row_begin, s = index % runs;
+					__local const float *b = gradients;
+					__global float *to = block_sums + (size_t)(index * padded + first) * LANES;
+					const size_t pitch = LANES;
+					LW_EACH(ROWS, DECLARE)
+					LW_EACH(ROWS, OFFSET)
+
+					if (started) {
+						__global const float *from = to;
+						LW_EACH(ROWS, LOAD)
+					}
+					for (int p = 0; p < rows; p++) {
+						__local const float *pixel =
+							slab + (p * down + r * dilation_height) * slab_pitch +
+							s * dilation_width * pixel_pitch + (GATHER ? 0 : first);
+						for (int q = 0; q < across; q++) {
+							LOAD_VECTORS(b)
+							LW_EACH(ROWS, STEP)
+							pixel += step;
+							b += LANES;
+						}
+					}
+					if (shares == 1 && ends) {
+						to += total;
+						if (part) {
+							__global const float *from = to;
+							LW_EACH(ROWS, ADD)
+						}
+					}
+					LW_EACH(ROWS, STORE)
+				}
+		}
+	}
+}
+
+/*
+ * ids: input channel of a group, block of `most_lanes` outputs, group. Adds the shares in order and writes OIHW. The sum of
+ * weight (r, s, c) is number r * row_pitch + s * tap_pitch + c of the block's `rows`.
+ */
+__kernel void sum_weight_parts(__global const float *restrict sums, __global float *restrict gradient, int total, int shares,
+			       int most_lanes, int outputs, int taps_height, int taps_width, int row_pitch, int tap_pitch, int rows)
+{
+	const int c = get_global_id(0), block = get_global_id(1), group = get_global_id(2);
+	const int group_channels = get_global_size(0), blocks = get_global_size(1), groups = get_global_size(2);
+	const int taps = taps_height * taps_width, lanes = min(most_lanes, outputs - block * most_lanes);
+	const size_t share_size = (size_t)groups * blocks * rows * most_lanes;
+	__global const float *from = sums + total + (size_t)(group * blocks + block) * rows * most_lanes;
+	__global float *to = gradient + ((size_t)(group * outputs + block * most_lanes) * group_channels + c) * taps;
+
+	for (int r = 0; r < taps_height; r++)
+		for (int s = 0; s < taps_width; s++)
+			for (int lane = 0; lane < lanes; lane++) {
+				__global const float *p = from + (size_t)(r * row_pitch + s * tap_pitch + c) * most_lanes + lane;
+				float sum = *p;
+				for (int share = 1; share < shares; share++)
+					sum = sum + p[share * share_size];
+				to[(size_t)lane * group_channels * taps + r * taps_width + s] = sum + LW_ZERO(shares);
+			}
+}
