@@ -12,6 +12,15 @@
 #endif
 #include "tile.cl"
 
+/* A hint that what p points to is soon read. */
+#define AHEAD(p)
+#if LW_DEVICE_CPU && defined(__has_builtin)
+#if __has_builtin(__builtin_prefetch)
+#undef AHEAD
+#define AHEAD(p) __builtin_prefetch(p, 0, 2);
+#endif
+#endif
+
 #define STEP(i)                                                                                                        \
 	const vector value##i = (vector)(row[i]);                                                                      \
 	EACH_VECTOR(i, STEP_ONE)
@@ -43,14 +52,19 @@
  * lie together, else its i-th. Past the limit of i the last ones are repeated; nobody looks at what they become.
  */
 static inline void pack(__global const float *restrict from, __local float *restrict to, int first, int limit, int begin,
-			int depth, int pitch, int across, const int width)
+			int depth, int pitch, int across, const int width, int last)
 {
+	/* the same place in the next block */
+	const size_t ahead = last ? 0 : across ? (size_t)depth * pitch : (size_t)depth;
+
 	if (across && first + width <= limit) {
 		for (int p = 0; p < depth; p++) {
 			__global const float *row = from + (size_t)(begin + p) * pitch + first;
 			int i = 0;
-			for (; i <= width - VECTOR; i += VECTOR)
+			for (; i <= width - VECTOR; i += VECTOR) {
+				AHEAD(row + ahead + i)
 				LW_STORE(VECTOR, LW_LOAD(VECTOR, row + i), to + p * width + i);
+			}
 			for (; i < width; i++)
 				to[p * width + i] = row[i];
 		}
@@ -69,6 +83,12 @@ static inline void pack(__global const float *restrict from, __local float *rest
 			__local float *out = to + i;
 			int p = 0;
 			for (; p <= depth - 4; p += 4) {
+				if (p % 16 == 0) {
+					AHEAD(from0 + p + ahead)
+					AHEAD(from1 + p + ahead)
+					AHEAD(from2 + p + ahead)
+					AHEAD(from3 + p + ahead)
+				}
 				const float4 r0 = vload4(0, from0 + p), r1 = vload4(0, from1 + p);
 				const float4 r2 = vload4(0, from2 + p), r3 = vload4(0, from3 + p);
 				TRANSPOSE4(r0, r1, r2, r3, out + p * width, width)
@@ -106,7 +126,8 @@ gemm(__global const float *restrict a, __global const float *restrict b, __globa
 		while (PARTS && part < parts && PART_BEGIN(part + 1) - begin <= depth);
 		rows = PARTS ? PART_BEGIN(part) - begin : min(depth, k - begin);
 		for (int t = 0; t < tiles; t++)
-			pack(b, block + (size_t)t * rows * LANES, first + t * LANES, n, begin, rows, ldb, !transpose_b, LANES);
+			pack(b, block + (size_t)t * rows * LANES, first + t * LANES, n, begin, rows, ldb, !transpose_b, LANES,
+			     begin + rows == k);
 		for (int i = panel_begin * tiles; i < panel_end * tiles; i++) {
 			const int p = i / tiles, t = i % tiles, column = first + t * LANES;
 			const int count = min(ROWS, m - p * ROWS), width = min(LANES, n - column);
@@ -116,7 +137,7 @@ gemm(__global const float *restrict a, __global const float *restrict b, __globa
 			LW_EACH(ROWS, DECLARE)
 
 			if (t == 0)
-				pack(a, panel, p * ROWS, m, begin, rows, lda, transpose_a, ROWS);
+				pack(a, panel, p * ROWS, m, begin, rows, lda, transpose_a, ROWS, begin + rows == k);
 			if (begin > 0) {
 				if (whole) {
 					__global const float *from = out;

@@ -7,7 +7,7 @@
 
 enum { SIMPLE, CPU, GPU, CLBLAST }; /* families */
 
-/* What lw_choice.tile holds of the CPU family: the tile, and a work-group's share: rows of B at once, columns, and of how many the panels. */
+/* What lw_choice.tile holds of the CPU family: the tile; rows of B that a work-group packs at once; its columns; shares of the panels. */
 enum { VECTOR, VECTORS, ROWS, DEPTH, COLUMNS, SHARES };
 
 typedef struct cpu_plan {
@@ -113,7 +113,7 @@ static const int tiles[2][2][MAX_TILES][2] = {{{{6, 2}, {4, 3}, {4, 2}, {12, 1},
 /* The first of them for tests goes over the inner dimension in small steps too. */
 static int list_cpu(const lw_op_context *context, const lw_gemm *g, lw_choice *list, int capacity)
 {
-	static const int depths[] = {256, 512, 128}, test_depths[] = {256, 4};
+	static const int depths[] = {128, 256}, test_depths[] = {128, 4};
 	const bool test = context->force_variant >= 0, wide = lw_op_vector_width(context->device, LW_TILE_WIDE) == LW_TILE_WIDE;
 	const int(*of)[2] = tiles[wide][g->parts > 1 && g->parts < g->k];
 	const int width = lw_op_vector_width(context->device, (size_t)lw_max_int(g->n, 4));
@@ -235,17 +235,16 @@ static lw_status run_cpu(const lw_op_context *context, const lw_gemm *g, const l
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-static lw_status run_clblast(const lw_op_context *context, const lw_gemm *g)
+/* What follows a product whose kernel does not do it. */
+static lw_status finish(const lw_op_context *context, const lw_gemm *g, lw_buf *bias)
 {
 	const lw_variant variant = {.source = "gemm", .function = "finish"};
 	lw_launch launch;
 
-	LW_TRY(lw_queue_gemm(context->queue, g->transpose_a, g->transpose_b, g->m, g->n, g->k, g->a, g->lda, g->b, g->ldb, g->c,
-			     g->ldc));
-	if (!g->bias && !g->mask && !g->relu)
+	if (!bias && !g->mask && !g->relu)
 		return LW_OK;
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
-	lw_arg_buf(&launch, g->bias);
+	lw_arg_buf(&launch, bias);
 	lw_arg_buf(&launch, g->mask);
 	lw_arg_buf(&launch, g->c);
 	lw_arg_int(&launch, g->ldc);
@@ -265,12 +264,15 @@ lw_status lw_gemm_run(const lw_op_context *context, const lw_gemm *g, const lw_c
 			       g->m, g->n, g->k, g->parts);
 	taken = choice ? *choice : first_choice(context, g, false);
 	if (taken.family == CLBLAST) {
-		const lw_status status = run_clblast(context, g);
+		const lw_status status = lw_queue_gemm(context->queue, g->transpose_a, g->transpose_b, g->m, g->n, g->k, g->a,
+						       g->lda, g->b, g->ldb, g->c, g->ldc);
 		if (status != LW_E_UNSUPPORTED)
-			return status;
+			return status == LW_OK ? finish(context, g, g->bias) : status;
 		taken = first_choice(context, g, true);
 	}
-	return taken.family == CPU   ? run_cpu(context, g, &taken)
-	       : taken.family == GPU ? lw_gemm_gpu_run(context, g, &taken)
-				     : run_simple(context, g);
+	if (taken.family == GPU) {
+		LW_TRY(lw_gemm_gpu_run(context, g, &taken));
+		return finish(context, g, NULL);
+	}
+	return taken.family == CPU ? run_cpu(context, g, &taken) : run_simple(context, g);
 }
