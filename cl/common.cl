@@ -7,6 +7,7 @@
  *
  * LW_CORRECTLY_ROUNDED  1: the program is built with correctly rounded divide and sqrt
  * LW_FP64               1: the device has double
+ * LW_FAST_FMA           1: fma() is an instruction
  * LW_DEVICE_CPU         1: the device is a CPU
  */
 #pragma OPENCL FP_CONTRACT OFF
@@ -16,6 +17,9 @@
 #endif
 #ifndef LW_FP64
 #define LW_FP64 0
+#endif
+#ifndef LW_FAST_FMA
+#define LW_FAST_FMA 0
 #endif
 #ifndef LW_DEVICE_CPU
 #define LW_DEVICE_CPU 0
@@ -118,20 +122,54 @@ LW_DEFINE_PART(16)
 #define LW_ZERO(size) as_float(min(size, 0))
 
 /*
- * Division and square root, rounded to nearest, denormals included: as the device does it where that is promised; in
- * double, rounded once, which is exact for float; else by the device's own quotient of the significands, at most a few
+ * Division and square root, rounded to nearest, denormals included: as the device does it where that is promised, or where
+ * the exact residual (fma) shows that it did; in double, rounded once, which is exact for float; else by the device's own quotient of the significands, at most a few
  * units off, moved to the right neighbour by its exact residual (fma).
  */
 #if LW_CORRECTLY_ROUNDED
-#define LW_DEFINE_DIV_SQRT(T, convert_double, convert_float)                                                           \
+#define LW_DEFINE_DIV_SQRT(T, convert_double, convert_float, U, all)                                                   \
 	static inline T LW_JOIN(lw_div_, T)(T a, T b) { return a / b; }                                                \
 	static inline T LW_JOIN(lw_sqrt_, T)(T a) { return sqrt(a); }
-LW_DEFINE_DIV_SQRT(float, , )
+LW_DEFINE_DIV_SQRT(float, , , , )
+#elif LW_FP64 && LW_FAST_FMA
+/* What the device makes of a / b and of the root of a; tests have worse ones. */
+#ifndef LW_QUOTIENT
+#define LW_QUOTIENT(T, U, a, b) ((a) / (b))
+#define LW_ROOT(T, U, a) sqrt(a)
+#endif
+/*
+ * A quotient q is the nearest where |a - qb| <= |b| * (half the distance of q to its lower neighbour), a root s where
+ * |a - ss| < s * (that distance): there are no ties, and the residuals are exact away from the range's ends. `below` is 2^23 times the distance.
+ */
+#define LW_BELOW(T, U, q) LW_JOIN(as_, T)((LW_JOIN(as_, U)(q) - 1u) & 0x7f800000u)
+#define LW_MAGNITUDE(U, a) (LW_JOIN(as_, U)(a) & 0x7fffffffu)
+#define LW_IS_MODERATE(a) ((a) - 0x0e800000u < 0x62000000u)   /* 2^-98 to 2^98 */
+#define LW_IS_NEAR_ONE(a) ((a) - 0x31800000u < 0x1c000000u) /* 2^-28 to 2^28 */
+#define LW_DEFINE_DIV_SQRT(T, convert_double, convert_float, U, all)                                                   \
+	static inline T LW_JOIN(lw_div_, T)(T a, T b)                                                                  \
+	{                                                                                                              \
+		const T q = LW_QUOTIENT(T, U, a, b), below = LW_BELOW(T, U, q);                                        \
+		if (all(LW_IS_NEAR_ONE(LW_MAGNITUDE(U, b)) &                                                           \
+			((a == 0.0f) | (LW_IS_MODERATE(LW_MAGNITUDE(U, a)) &                                            \
+				       (fabs(fma(-q, b, a)) <= below * fabs(b) * 0x1p-24f)))))                         \
+			return q;                                                                                      \
+		return convert_float(convert_double(a) / convert_double(b));                                           \
+	}                                                                                                              \
+	static inline T LW_JOIN(lw_sqrt_, T)(T a)                                                                      \
+	{                                                                                                              \
+		const T s = LW_ROOT(T, U, a), below = LW_BELOW(T, U, s);                                               \
+		if (all((a == 0.0f) |                                                                                   \
+			(LW_IS_MODERATE(LW_JOIN(as_, U)(a)) & (fabs(fma(-s, s, a)) < s * below * 0x1p-23f))))          \
+			return s;                                                                                      \
+		return convert_float(sqrt(convert_double(a)));                                                         \
+	}
+#define LW_ALL_OF_ONE(x) (x)
+LW_DEFINE_DIV_SQRT(float, convert_double, convert_float, uint, LW_ALL_OF_ONE)
 #elif LW_FP64
-#define LW_DEFINE_DIV_SQRT(T, convert_double, convert_float)                                                           \
+#define LW_DEFINE_DIV_SQRT(T, convert_double, convert_float, U, all)                                                   \
 	static inline T LW_JOIN(lw_div_, T)(T a, T b) { return convert_float(convert_double(a) / convert_double(b)); } \
 	static inline T LW_JOIN(lw_sqrt_, T)(T a) { return convert_float(sqrt(convert_double(a))); }
-LW_DEFINE_DIV_SQRT(float, convert_double, convert_float)
+LW_DEFINE_DIV_SQRT(float, convert_double, convert_float, , )
 #else
 /* Significand in [1, 2) and exponent of a positive finite float's bits. */
 static inline float lw_significand(uint bits, int *exponent)
@@ -198,7 +236,7 @@ static inline float lw_sqrt_float(float a)
 	return as_float(as_uint(s) + ((uint)((exponent - (exponent & 1)) / 2) << 23));
 }
 
-#define LW_DEFINE_DIV_SQRT(T, half_function, unused)                                                                   \
+#define LW_DEFINE_DIV_SQRT(T, half_function, unused, U, all)                                                                   \
 	static inline T LW_JOIN(lw_div_, T)(T a, T b)                                                                  \
 	{                                                                                                              \
 		return (T)(LW_JOIN(lw_div_, half_function)(a.lo, b.lo), LW_JOIN(lw_div_, half_function)(a.hi, b.hi));  \
@@ -207,16 +245,16 @@ static inline float lw_sqrt_float(float a)
 	{                                                                                                              \
 		return (T)(LW_JOIN(lw_sqrt_, half_function)(a.lo), LW_JOIN(lw_sqrt_, half_function)(a.hi));            \
 	}
-LW_DEFINE_DIV_SQRT(float2, float, )
+LW_DEFINE_DIV_SQRT(float2, float, , , )
 #endif
 #if LW_CORRECTLY_ROUNDED || LW_FP64
-LW_DEFINE_DIV_SQRT(float4, convert_double4, convert_float4)
-LW_DEFINE_DIV_SQRT(float8, convert_double8, convert_float8)
-LW_DEFINE_DIV_SQRT(float16, convert_double16, convert_float16)
+LW_DEFINE_DIV_SQRT(float4, convert_double4, convert_float4, uint4, all)
+LW_DEFINE_DIV_SQRT(float8, convert_double8, convert_float8, uint8, all)
+LW_DEFINE_DIV_SQRT(float16, convert_double16, convert_float16, uint16, all)
 #else
-LW_DEFINE_DIV_SQRT(float4, float2, )
-LW_DEFINE_DIV_SQRT(float8, float4, )
-LW_DEFINE_DIV_SQRT(float16, float8, )
+LW_DEFINE_DIV_SQRT(float4, float2, , , )
+LW_DEFINE_DIV_SQRT(float8, float4, , , )
+LW_DEFINE_DIV_SQRT(float16, float8, , , )
 #endif
 /* LW_DIV(width, a, b), LW_SQRT(width, a) */
 #define LW_DIV(width, a, b) LW_JOIN(lw_div_, LW_FLOAT(width))(a, b)
@@ -229,7 +267,8 @@ LW_DEFINE_DIV_SQRT(float16, float8, )
 static inline float lw_exp(float x)
 {
 	x = x > 89.0f ? 89.0f : x < -104.0f ? -104.0f : x;
-	const float n = rint(x * 1.44269504f);
+	/* rounded by 1.5 * 2^23, whose last place is 1 */
+	const float n = x * 1.44269504f + 12582912.0f - 12582912.0f;
 	const float high = fma(n, -0.693145752f, x), r = fma(n, -1.42860677e-6f, high);
 	const float low = fma(n, -1.42860677e-6f, high - r);
 	float p = 1.98412698e-4f;
@@ -239,7 +278,7 @@ static inline float lw_exp(float x)
 	p = fma(p, r, 1.66666667e-1f);
 	p = fma(p, r, 0.5f);
 	const float y = r + fma(p * r, r, low) + 1.0f;
-	const int whole = isnan(x) ? 0 : (int)n, first = whole / 2;
+	const int whole = isnan(x) ? 0 : (int)n, first = whole >> 1;
 	return y * as_float((first + 127) << 23) * as_float((whole - first + 127) << 23);
 }
 
@@ -300,7 +339,7 @@ static inline float lw_tanh(float x)
 	static inline T LW_JOIN(lw_exp_, T)(T x)                                                                       \
 	{                                                                                                              \
 		x = x > 89.0f ? (T)(89.0f) : x < -104.0f ? (T)(-104.0f) : x;                                           \
-		const T n = rint(x * 1.44269504f);                                                                     \
+		const T n = x * 1.44269504f + 12582912.0f - 12582912.0f;                                               \
 		const T high = fma(n, (T)(-0.693145752f), x), r = fma(n, (T)(-1.42860677e-6f), high);                  \
 		const T low = fma(n, (T)(-1.42860677e-6f), high - r);                                                  \
 		T p = (T)(1.98412698e-4f);                                                                             \
@@ -310,7 +349,7 @@ static inline float lw_tanh(float x)
 		p = fma(p, r, (T)(1.66666667e-1f));                                                                    \
 		p = fma(p, r, (T)(0.5f));                                                                              \
 		const T y = r + fma(p * r, r, low) + 1.0f;                                                             \
-		const I whole = convert_int(x == x ? n : (T)(0.0f)), first = whole / 2;                                \
+		const I whole = convert_int(x == x ? n : (T)(0.0f)), first = whole >> 1;                               \
 		return y * LW_JOIN(as_, T)((first + 127) << 23) * LW_JOIN(as_, T)((whole - first + 127) << 23);        \
 	}                                                                                                              \
 	static inline T LW_JOIN(lw_sigmoid_, T)(T x)                                                                   \
@@ -354,18 +393,18 @@ static inline uint lw_random_bits(uint seed, uint stream, uint low, uint high)
 	return x;
 }
 
-/* The same for eight counters; low has them in its low halves. */
-static inline uint8 lw_random_bits_8(uint seed, uint stream, ulong8 low, uint high)
+/* The same for eight counters, the low halves of what is given, in the high halves of what is returned. */
+static inline ulong8 lw_random_bits_8(uint seed, uint stream, ulong8 low, uint high)
 {
 	ulong8 x = low, y = (ulong8)((ulong)(high ^ (stream * 0x9E3779B9u)));
 	uint key = seed ^ (stream * 0x85EBCA6Bu);
 #pragma unroll
 	for (int round = 0; round < 10; round++) {
-		/* high halves of x and y are never looked at */
+		/* the high halves of x and y are never looked at */
 		const ulong8 product = (x & 0xffffffffUL) * 0xD256D193UL;
 		x = (product >> 32) ^ (ulong8)((ulong)key) ^ y;
 		y = product;
 		key += 0x9E3779B9u;
 	}
-	return convert_uint8(x);
+	return x << 32;
 }

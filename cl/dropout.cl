@@ -33,8 +33,8 @@ __kernel void dropout_runs(__global const float *input, __global float *output, 
 	const int end = min(count - i, run) + i;
 	for (; i <= end - 8; i += 8) {
 		const ulong8 index = (ulong8)(0, 1, 2, 3, 4, 5, 6, 7) + (ulong8)((ulong)i);
-		const uint8 bits = lw_random_bits_8(seed, layer, index, step);
-		float8 kept = vload8(0, input + i) * (bits >= (uint8)(threshold) ? (float8)(scale) : (float8)(0.0f));
+		const long8 keep = lw_random_bits_8(seed, layer, index, step) >= (ulong8)((ulong)threshold << 32);
+		float8 kept = vload8(0, input + i) * (convert_int8(keep) ? (float8)(scale) : (float8)(0.0f));
 		if (mask)
 			kept = vload8(0, mask + i) <= 0.0f ? (float8)(0.0f) : kept;
 		LW_STREAM(STREAM, 8, kept, output + i);

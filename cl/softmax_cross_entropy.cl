@@ -41,6 +41,7 @@ static inline float add_in_order(vector terms, float sum)
 {
 	float lanes[VECTOR];
 	LW_STORE(VECTOR, terms, lanes);
+#pragma unroll
 	for (int k = 0; k < VECTOR; k++)
 		sum += lanes[k];
 	return sum;

@@ -142,9 +142,9 @@ static lw_status compiler_options(char **text, const lw_device_info *info, const
 
 		used += length > 0 ? (size_t)length : 0;
 	}
-	return lw_format_string(text, "-cl-std=CL1.2%s -D LW_CORRECTLY_ROUNDED=%d -D LW_FP64=%d -D LW_DEVICE_CPU=%d%s",
+	return lw_format_string(text, "-cl-std=CL1.2%s -D LW_CORRECTLY_ROUNDED=%d -D LW_FP64=%d -D LW_FAST_FMA=%d -D LW_DEVICE_CPU=%d%s",
 				info->correctly_rounded ? " -cl-fp32-correctly-rounded-divide-sqrt" : "",
-				info->correctly_rounded, info->fp64, info->type == LW_DEVICE_CPU, options);
+				info->correctly_rounded, info->fp64, info->fast_fma, info->type == LW_DEVICE_CPU, options);
 }
 
 /* Everything that decides what the compiler makes of it. */

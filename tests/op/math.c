@@ -44,7 +44,7 @@ static const char kernel_text[] =
 	"	const int i = get_global_id(0) * 8;\n"
 	"	const ulong8 index = (ulong8)(i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7);\n"
 	"	if (i < count)\n"
-	"		vstore8(lw_random_bits_8(seed, stream, index * 0x10001UL, high), 0, to + i);\n"
+	"		vstore8(convert_uint8(lw_random_bits_8(seed, stream, index * 0x10001UL, high) >> 32), 0, to + i);\n"
 	"}\n";
 
 static float divide(float a, float b) { return a / b; }
@@ -205,18 +205,25 @@ out:
 	return status;
 }
 
-/* One way to divide: 2 correctly rounded by the device, 1 in double, 0 by significands. */
+/* Ways to divide; the last two check the device's own quotients, or those of a device that is often wrong. */
+enum { BY_RESIDUALS, IN_DOUBLE, BY_DEVICE, CHECKED, CHECKED_WRONG, WAYS };
+static const char wrong_text[] =
+	"#define LW_QUOTIENT(T, U, a, b) LW_JOIN(as_, T)(LW_JOIN(as_, U)((a) / (b)) + (LW_JOIN(as_, U)(a) & 3u) - min(LW_JOIN(as_, U)(a) << 1, (U)(1u)))\n"
+	"#define LW_ROOT(T, U, a) LW_JOIN(as_, T)(LW_JOIN(as_, U)(sqrt(a)) + (LW_JOIN(as_, U)(a) & 3u) - min(LW_JOIN(as_, U)(a) << 1, (U)(1u)))\n";
+
 static lw_status check_mode(lw_test_run *run, int way, arrays *x)
 {
-	static const char *const names[] = {"by residuals", "in double", "as the device does"};
+	static const char *const names[] = {"by residuals", "in double", "as the device does", "as the device does, checked",
+					    "as a bad device does, checked"};
 	lw_program *program = NULL;
 	lw_kernel *kernel = NULL;
 	char *source = NULL, options[200];
 	lw_status status;
 
-	LW_TRY(lw_format_string(&source, "%s%s", lw_kernel_source("common"), kernel_text));
-	snprintf(options, sizeof options, "-cl-std=CL1.2%s -D LW_CORRECTLY_ROUNDED=%d -D LW_FP64=%d -D LW_DEVICE_CPU=0",
-		 way == 2 ? " -cl-fp32-correctly-rounded-divide-sqrt" : "", way == 2, way == 1);
+	LW_TRY(lw_format_string(&source, "%s%s%s", way == CHECKED_WRONG ? wrong_text : "", lw_kernel_source("common"), kernel_text));
+	snprintf(options, sizeof options, "-cl-std=CL1.2%s -D LW_CORRECTLY_ROUNDED=%d -D LW_FP64=%d -D LW_DEVICE_CPU=0 -D LW_FAST_FMA=%d",
+		 way == BY_DEVICE ? " -cl-fp32-correctly-rounded-divide-sqrt" : "", way == BY_DEVICE,
+		 way == IN_DOUBLE || way >= CHECKED, way >= CHECKED);
 	LW_GO(lw_program_create(&program, run->context.device, source, options));
 	LW_GO(lw_kernel_create(&kernel, program, "apply"));
 	for (int which = 0; which < (int)LW_COUNT(functions); which++)
@@ -244,11 +251,9 @@ static lw_status check(lw_test_run *run)
 	LW_GO(lw_test_buf_create(run, &x.a_buf, x.count * sizeof(float), false, x.a));
 	LW_GO(lw_test_buf_create(run, &x.b_buf, x.count * sizeof(float), false, x.b));
 	LW_GO(lw_test_buf_create(run, &x.to, x.count * sizeof(float), false, NULL));
-	LW_GO(check_mode(run, 0, &x));
-	if (info->fp64)
-		LW_GO(check_mode(run, 1, &x));
-	if (info->correctly_rounded)
-		LW_GO(check_mode(run, 2, &x));
+	for (int way = 0; way < WAYS; way++)
+		if (way == BY_RESIDUALS || (way == BY_DEVICE ? info->correctly_rounded : info->fp64))
+			LW_GO(check_mode(run, way, &x));
 out:
 	lw_test_buf_destroy(&x.a_buf);
 	lw_test_buf_destroy(&x.b_buf);
