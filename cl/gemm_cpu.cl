@@ -12,9 +12,9 @@
 #endif
 #include "tile.cl"
 
-/* A hint that what p points to is soon read. */
+/* A hint that what p points to is soon read, for compilers to a processor's own code: an interpreter of SPIR may not know it. */
 #define AHEAD(p)
-#if LW_DEVICE_CPU && defined(__has_builtin)
+#if LW_DEVICE_CPU && defined(__has_builtin) && !defined(__SPIR__) && !defined(__SPIR64__)
 #if __has_builtin(__builtin_prefetch)
 #undef AHEAD
 #define AHEAD(p) __builtin_prefetch(p, 0, 2);
