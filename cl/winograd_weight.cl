@@ -99,7 +99,15 @@ static inline void input_tile(TILES float *to, size_t pitch, __global const floa
 {
 	vector column[SIZE], between[SIZE * SIZE];
 
-	for (int j = 0; j < SIZE; j++) {
+	if (count >= VECTOR && top >= 0 && left >= 0 && top + SIZE <= height && left + SIZE <= width) {
+		__global const float *from = image + ((size_t)top * width + left) * channels;
+		const size_t row = (size_t)width * channels;
+		for (int j = 0; j < SIZE; j++, from += channels) {
+			for (int i = 0; i < SIZE; i++)
+				column[i] = LW_LOAD(VECTOR, from + i * row);
+			transform_input(column, between + j, SIZE);
+		}
+	} else for (int j = 0; j < SIZE; j++) {
 		const int w = left + j, across = w >= 0 && w < width ? count : 0;
 		for (int i = 0; i < SIZE; i++) {
 			const int h = top + i;
@@ -120,7 +128,15 @@ static inline void gradient_tile(TILES float *to, size_t pitch, __global const f
 {
 	vector column[OUTPUTS], row[SIZE], between[SIZE * OUTPUTS];
 
-	for (int j = 0; j < OUTPUTS; j++) {
+	if (count >= VECTOR && top + OUTPUTS <= height && left + OUTPUTS <= width) {
+		__global const float *from = image + ((size_t)top * width + left) * channels;
+		const size_t row = (size_t)width * channels;
+		for (int j = 0; j < OUTPUTS; j++, from += channels) {
+			for (int i = 0; i < OUTPUTS; i++)
+				column[i] = LW_LOAD(VECTOR, from + i * row);
+			transform_gradient(column, between + j, OUTPUTS);
+		}
+	} else for (int j = 0; j < OUTPUTS; j++) {
 		const int across = left + j < width ? count : 0;
 		for (int i = 0; i < OUTPUTS; i++)
 			column[i] = load_channels(image + ((size_t)(top + i) * width + left + j) * channels,

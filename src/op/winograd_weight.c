@@ -86,34 +86,58 @@ static bool make_plan(const lw_op_context *context, const lw_conv *conv, const l
 	return p->place == SPREAD ? plan_spread(context, conv, choice, p) : plan_fused(context, conv, choice, p);
 }
 
-/* Best guess first, wide registers and narrow ones. */
 static const int wide_tiles[][4] = {
-	{SPREAD, 8, 2, 96}, {FUSED, 8, 2, 32}, {FUSED, 8, 2, 48}, {FUSED, 16, 1, 32}, {SPREAD, 16, 1, 96}, {SPREAD, 8, 1, 96}, {FUSED, 8, 2, 16}, {FUSED, 4, 2, 7}, {SPREAD, 4, 2, 3},
+	{FUSED, 8, 2, 48},  {FUSED, 8, 2, 32},   {FUSED, 8, 2, 16},  {SPREAD, 8, 2, 96}, {SPREAD, 16, 1, 96},
+	{SPREAD, 8, 1, 96}, {FUSED, 16, 1, 32}, {FUSED, 4, 2, 7}, {SPREAD, 4, 2, 3},
 };
 static const int narrow_tiles[][4] = {
-	{SPREAD, 4, 2, 96}, {FUSED, 4, 2, 32}, {FUSED, 8, 1, 32}, {FUSED, 4, 2, 16}, {SPREAD, 4, 2, 5},
+	{FUSED, 4, 2, 32}, {FUSED, 4, 2, 16}, {SPREAD, 4, 2, 96}, {SPREAD, 4, 1, 96}, {FUSED, 8, 1, 32}, {FUSED, 4, 2, 7}, {SPREAD, 4, 2, 5},
 };
 
-int lw_winograd_weight_choices(const lw_op_context *context, const lw_conv *conv, lw_choice *list, int capacity)
+/* 0: the best guesses. Fused kernels write and read the sums again for each batch, so these and the batch must stay in a cache. */
+static int rank(const lw_conv *conv, const lw_choice *choice)
 {
+	enum { MOST_SUMS = 300 * 1000, MOST_TILES = 80 * 1024 };
+	const double points = lw_winograd_points(choice->algorithm), channels = (double)conv->channels + conv->out_channels;
+
+	if (choice->tile[PLACE] == SPREAD)
+		return 1;
+	return points * conv->channels * conv->out_channels <= MOST_SUMS &&
+		points * (choice->tile[BATCH] | 1) * channels <= MOST_TILES ? 0 : 2;
+}
+
+/* The tiles that suit the algorithm, by rank; for tests all, else a few. */
+static int append(const lw_op_context *context, const lw_conv *conv, int algorithm, lw_choice *list, int capacity)
+{
+	enum { FEW = 3 };
 	const bool wide = lw_op_vector_width(context->device, LW_TILE_WIDE) == LW_TILE_WIDE;
 	const int (*tiles)[4] = wide ? wide_tiles : narrow_tiles;
 	const size_t tile_count = wide ? LW_COUNT(wide_tiles) : LW_COUNT(narrow_tiles);
+	const int most = context->force_variant >= 0 ? capacity : lw_min_int(capacity, FEW);
 	int count = 0;
 	plan p;
 
-	if (!lw_tile_applies(context->device))
-		return 0;
-	for (int algorithm = LW_CONV_WINOGRAD_F2; algorithm <= LW_CONV_WINOGRAD_5X5; algorithm++)
-		for (size_t i = 0; i < tile_count && count < capacity; i++) {
+	for (int wanted = 0; wanted <= 2; wanted++)
+		for (size_t i = 0; i < tile_count && count < most; i++) {
 			lw_choice choice = {.algorithm = algorithm};
 			memcpy(choice.tile, tiles[i], sizeof(tiles[i]));
-			if (!lw_conv_winograd_applies(conv, (lw_conv_algorithm)algorithm) || !make_plan(context, conv, &choice, &p))
+			if (rank(conv, &choice) != wanted || !make_plan(context, conv, &choice, &p))
 				continue;
 			snprintf(choice.name, sizeof(choice.name), "%s/cpu%s %dx%d t%d", lw_conv_algorithm_names[algorithm],
 				 p.place == FUSED ? " fused" : "", p.tile.rows, choice.tile[VECTORS], p.batch);
 			list[count++] = choice;
 		}
+	return count;
+}
+
+int lw_winograd_weight_choices(const lw_op_context *context, const lw_conv *conv, lw_choice *list, int capacity)
+{
+	static const lw_conv_algorithm algorithms[] = {LW_CONV_WINOGRAD_F4, LW_CONV_WINOGRAD_F2, LW_CONV_WINOGRAD_5X5};
+	int count = 0;
+
+	for (size_t i = 0; i < LW_COUNT(algorithms) && lw_tile_applies(context->device); i++)
+		if (lw_conv_winograd_applies(conv, algorithms[i]))
+			count += append(context, conv, (int)algorithms[i], list + count, capacity - count);
 	return count;
 }
 

@@ -5,12 +5,14 @@
 
 int lw_winograd_weight_parts(const lw_conv *conv, int algorithm)
 {
-	/* sums of all parts, in floats: reading them again must cost little beside the work */
-	enum { LIMIT = 2 << 20 };
-	const double one = (double)lw_winograd_points(algorithm) * conv->channels * conv->out_channels;
+	/* in floats the sums of all parts, and in tiles a part: adding the parts must cost little beside the work */
+	enum { MOST_SUMS = 2 << 20, LEAST_TILES = 128 };
+	const int outputs = lw_winograd_outputs((lw_conv_algorithm)algorithm);
+	const double sums = (double)lw_winograd_points(algorithm) * conv->channels * conv->out_channels;
+	const double tiles = (double)conv->images * ((conv->output[0] + outputs - 1) / outputs) * ((conv->output[1] + outputs - 1) / outputs);
 	int parts = 1;
 
-	while (2 * parts <= lw_batch_parts(conv->images) && 2 * parts * one <= LIMIT)
+	while (2 * parts <= lw_batch_parts(conv->images) && 2 * parts * sums <= MOST_SUMS && 2 * parts * LEAST_TILES <= tiles)
 		parts *= 2;
 	return parts;
 }
