@@ -163,6 +163,7 @@ static lw_status make_groups(bench *b, const work *w, int groups, const char *co
 /* groups 0: the recipe's own, or one. */
 static lw_status add(bench *b, const work *w, int groups, const char *const *freeze, lw_gradients gradients)
 {
+	static const lw_tune_options tune = {.budget = 10}; /* as train's */
 	lw_plan_options options = w->plan;
 	lw_group_options *made = NULL;
 	const lw_group_options *used = w->groups;
@@ -180,7 +181,9 @@ static lw_status add(bench *b, const work *w, int groups, const char *const *fre
 	LW_TRY(bench_memory(b, &s, sizeof *s));
 	s->work = w;
 	LW_TRY(bench_own(b, s, destroy_step));
+	options.tuning = b->request->tune ? LW_TUNING_DEFAULT : LW_TUNING_OFF;
 	LW_TRY(lw_plan_create(&s->plan, w->net, &b->device, 1, &w->optim, used, count, &options));
+	LW_TRY(lw_plan_tune(s->plan, &tune));
 	LW_TRY(lw_plan_get_info(s->plan, &info));
 	LW_TRY(bench_add(b, &row));
 	row->run = run;

@@ -186,7 +186,8 @@ static int leave_out(bench *b, double factor)
 	int left = 0;
 
 	for (int i = 0; i < b->trial_count; i++) {
-		if (i > 0 && b->trials[i].seconds > limit) /* the default's time is reported */
+		/* the default's time is reported, and compared with */
+		if ((i > 0 || factor >= hopeless) && b->trials[i].seconds > limit)
 			b->trials[i].alive = false;
 		left += b->trials[i].alive;
 	}
@@ -263,7 +264,7 @@ static lw_status search(bench *b, double budget, lw_tune_result *result)
 	for (int i = 0; i < b->trial_count; i++)
 		if (b->trials[i].alive && (!best || b->trials[i].seconds < best->seconds))
 			best = &b->trials[i];
-	if (usual->alive) {
+	if (isfinite(usual->seconds)) {
 		result->usual_seconds = usual->seconds;
 		if (best->seconds > worth * usual->seconds)
 			best = usual;
