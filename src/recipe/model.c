@@ -249,7 +249,7 @@ static lw_status read_normalize(lw_recipe *recipe, const lw_node *node, const ch
 	return lw_keys_read(recipe, node, path, keys, LW_COUNT(keys), target);
 }
 
-/* Statistics are one for all channels or one for each; the model may stand after the data in the file, so this comes last. */
+/* Statistics are one for all channels or one for each. */
 static lw_status check_statistics(const lw_recipe *recipe, const lw_node *node, const char *key, int count)
 {
 	if (count == 0 || count == 1 || count == recipe->input[0])
@@ -289,8 +289,14 @@ lw_status lw_recipe_read_data(lw_recipe *recipe, const lw_node *node, const char
 		return lw_node_fail(node, "data.train is missing; expected the path of the training set, or a list of paths");
 	LW_TRY(check_path_count(data, lw_node_get(node, "train"), "data.train", data->train.count));
 	LW_TRY(check_path_count(data, lw_node_get(node, "test"), "data.test", data->test.count));
-	LW_TRY(check_statistics(recipe, node, "mean", data->mean_count));
-	LW_TRY(check_statistics(recipe, node, "std", data->std_count));
 	data->node = node;
 	return LW_OK;
+}
+
+lw_status lw_recipe_check_data(const lw_recipe *recipe)
+{
+	const lw_recipe_data *data = &recipe->data;
+
+	LW_TRY(check_statistics(recipe, data->node, "mean", data->mean_count));
+	return check_statistics(recipe, data->node, "std", data->std_count);
 }

@@ -58,6 +58,7 @@ static lw_status read_sections(lw_recipe *recipe)
 	LW_TRY(lw_keys_read(recipe, recipe->root, "", sections, LW_COUNT(sections), recipe));
 	if (!lw_node_get(recipe->root, "model"))
 		return lw_fail(LW_E_FORMAT, "%s: model is missing; expected a map with input and layers, or arch", recipe->path);
+	LW_TRY(lw_recipe_check_data(recipe));
 	if (!recipe->devices)
 		return lw_copy_string(&recipe->devices, "auto");
 	return LW_OK;

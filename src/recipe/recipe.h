@@ -158,6 +158,8 @@ lw_status lw_recipe_own(lw_recipe *recipe, void *pointer);
 /* The sections: each reads its node into the recipe (model.c, options.c). */
 lw_status lw_recipe_read_model(lw_recipe *recipe, const lw_node *node, const char *path, void *target);
 lw_status lw_recipe_read_data(lw_recipe *recipe, const lw_node *node, const char *path, void *target);
+/* What data says against the model's input, when both were read: either may stand first. */
+lw_status lw_recipe_check_data(const lw_recipe *recipe);
 lw_status lw_recipe_read_train(lw_recipe *recipe, const lw_node *node, const char *path, void *target);
 lw_status lw_recipe_read_groups(lw_recipe *recipe, const lw_node *node, const char *path, void *target);
 

@@ -506,6 +506,7 @@ static void ready_made_nets_by_name(void **state)
 		{"model:\n  classes: 7\n  arch: lenet\n", 1, 28, 7},
 		{"model:\n  arch: {classes: 5, name: resnet18}\n  input: [3, 32, 48]\n", 3, 32, 5},
 		{"model:\n  arch: squeezenet1_1\n", 3, 224, 1000},
+		{"data: {format: images, test: x, normalize: {mean: [0.1, 0.2, 0.3]}}\nmodel: {arch: cifar6}\n", 3, 32, 10},
 	};
 	char expected[256];
 	lw_recipe *r = NULL;
