@@ -10,8 +10,8 @@ static const struct {
 	double efficiency;
 	bool on_cpu;
 } tiles[] = {
-	{{16, 16, 8, 2}, 1.0, true},  {{16, 16, 8, 1}, 0.9, false}, {{16, 16, 4, 1}, 0.75, false},
-	{{16, 8, 4, 1}, 0.7, true}, {{8, 8, 4, 1}, 0.6, true},
+	{{16, 16, 8, 2}, 1.0, false}, {{16, 16, 8, 1}, 0.9, false}, {{16, 4, 8, 2}, 0.8, true},
+	{{16, 16, 4, 1}, 0.75, false}, {{16, 8, 4, 1}, 0.7, false}, {{8, 8, 4, 1}, 0.6, true},
 };
 
 lw_variant lw_gpu_tile_variant(const char *source, const char *function, const lw_gpu_tile *tile)
