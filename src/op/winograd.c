@@ -11,19 +11,12 @@ enum { ROWS, GROUP, SPREAD };
 /* Local memory that a work-group should take, and workspace for V and M, in floats: about a core's cache, the machine's. */
 enum { LOCAL_FLOATS = 96 * 1024, SPREAD_FLOATS = 6 * 1024 * 1024 };
 
-/* A forward pass, or one backward of the data, which is a forward pass over the output's gradient. */
-typedef struct winograd_pass {
-	int images, input[2], channels, output[2], outputs, pad[2];
-	int out_step, inner_step, flip; /* of the weight: see winograd_filter */
-	int side, points, down, across, tiles;
-} winograd_pass;
-
-static winograd_pass describe(const lw_conv *conv, lw_pass pass, int algorithm)
+lw_winograd_pass lw_winograd_describe(const lw_conv *conv, lw_pass pass, int algorithm)
 {
 	const int taps = (int)lw_conv_taps(conv), side = lw_winograd_outputs((lw_conv_algorithm)algorithm);
 	const int size = lw_winograd_size((lw_conv_algorithm)algorithm);
 	const bool data = pass == LW_PASS_DATA;
-	winograd_pass p = {
+	lw_winograd_pass p = {
 		.images = conv->images,
 		.channels = data ? conv->out_channels : conv->channels,
 		.outputs = data ? conv->channels : conv->out_channels,
@@ -45,7 +38,7 @@ static winograd_pass describe(const lw_conv *conv, lw_pass pass, int algorithm)
 	return p;
 }
 
-static lw_tile tile_of(const lw_op_context *context, const winograd_pass *p, const lw_choice *choice)
+static lw_tile tile_of(const lw_op_context *context, const lw_winograd_pass *p, const lw_choice *choice)
 {
 	lw_tile tile = {.rows = choice->tile[ROWS]};
 
@@ -53,26 +46,26 @@ static lw_tile tile_of(const lw_op_context *context, const winograd_pass *p, con
 	return tile;
 }
 
-static size_t padded_channels(const winograd_pass *p) { return lw_round_up((size_t)p->channels, BLOCK); }
+static size_t padded_channels(const lw_winograd_pass *p) { return lw_round_up((size_t)p->channels, BLOCK); }
 
-static size_t filter_floats(const winograd_pass *p)
+static size_t filter_floats(const lw_winograd_pass *p)
 {
 	return lw_round_up((size_t)p->points * (size_t)p->channels * lw_tile_padded(p->outputs), BLOCK);
 }
 
 /* V, and M of one block of outputs, of a work-group */
-static size_t local_floats(const winograd_pass *p, int lanes, int group)
+static size_t local_floats(const lw_winograd_pass *p, int lanes, int group)
 {
 	return (size_t)p->points * (size_t)group * (padded_channels(p) + (size_t)lanes);
 }
 
 /* V and M of `group` tiles and all outputs */
-static size_t spread_floats(const winograd_pass *p, int group)
+static size_t spread_floats(const lw_winograd_pass *p, int group)
 {
 	return (size_t)p->points * (size_t)group * (padded_channels(p) + lw_tile_padded(p->outputs));
 }
 
-static void add_choice(const winograd_pass *p, int algorithm, int rows, int group, int spread, lw_choice *list, int *count,
+static void add_choice(const lw_winograd_pass *p, int algorithm, int rows, int group, int spread, lw_choice *list, int *count,
 		       int capacity)
 {
 	lw_choice choice = {.algorithm = algorithm, .tile = {rows, group, spread}};
@@ -84,7 +77,7 @@ static void add_choice(const winograd_pass *p, int algorithm, int rows, int grou
 	list[(*count)++] = choice;
 }
 
-static void fused_choice(const lw_op_context *context, const winograd_pass *p, int algorithm, int rows, lw_choice *list,
+static void fused_choice(const lw_op_context *context, const lw_winograd_pass *p, int algorithm, int rows, lw_choice *list,
 			 int *count, int capacity)
 {
 	const size_t limit = lw_tile_local_floats(context->device), target = limit < LOCAL_FLOATS ? limit : LOCAL_FLOATS;
@@ -101,7 +94,7 @@ static void fused_choice(const lw_op_context *context, const winograd_pass *p, i
 	add_choice(p, algorithm, rows, group, 0, list, count, capacity);
 }
 
-static void spread_choice(const winograd_pass *p, int algorithm, int rows, lw_choice *list, int *count, int capacity)
+static void spread_choice(const lw_winograd_pass *p, int algorithm, int rows, lw_choice *list, int *count, int capacity)
 {
 	int pieces = 1;
 
@@ -125,7 +118,7 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 	for (size_t i = 0; i < LW_COUNT(algorithms); i++) {
 		if (!lw_conv_winograd_applies(conv, (lw_conv_algorithm)algorithms[i]))
 			continue;
-		const winograd_pass p = describe(conv, pass, algorithms[i]);
+		const lw_winograd_pass p = lw_winograd_describe(conv, pass, algorithms[i]);
 		const int *rows = tile_of(context, &p, &(lw_choice){.tile = {1}}).vector == LW_TILE_WIDE ? wide : narrow;
 		for (int j = 0; j < 2; j++)
 			fused_choice(context, &p, algorithms[i], rows[j], list, &count, capacity);
@@ -137,11 +130,11 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 
 static size_t workspace(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice)
 {
-	winograd_pass p;
+	lw_winograd_pass p;
 
 	if (pass == LW_PASS_WEIGHT)
 		return lw_winograd_weight_workspace(context, conv, choice);
-	p = describe(conv, pass, choice->algorithm);
+	p = lw_winograd_describe(conv, pass, choice->algorithm);
 	return sizeof(float) * (filter_floats(&p) + (choice->tile[SPREAD] ? spread_floats(&p, choice->tile[GROUP]) : 0));
 }
 
@@ -176,7 +169,7 @@ static lw_status enqueue(const lw_op_context *context, lw_launch *launch, size_t
 typedef struct winograd_run {
 	const lw_op_context *context;
 	const lw_choice *choice;
-	winograd_pass p;
+	lw_winograd_pass p;
 	lw_tile tile;
 	int blocks, relu;
 	lw_buf *x, *weight, *bias, *y, *mask, *workspace;
@@ -316,7 +309,7 @@ static lw_status run(const lw_op_context *context, const lw_conv *conv, lw_pass 
 
 	if (pass == LW_PASS_WEIGHT)
 		return lw_winograd_weight_run(context, conv, choice, buffers);
-	r.p = describe(conv, pass, choice->algorithm);
+	r.p = lw_winograd_describe(conv, pass, choice->algorithm);
 	r.tile = tile_of(context, &r.p, choice);
 	r.blocks = lw_tile_blocks(&r.tile, r.p.outputs);
 	r.v_at = (int)filter_floats(&r.p);

@@ -8,6 +8,15 @@
 static inline int lw_winograd_outputs(lw_conv_algorithm algorithm) { return algorithm == LW_CONV_WINOGRAD_F4 ? 4 : 2; }
 static inline int lw_winograd_size(lw_conv_algorithm algorithm) { return algorithm == LW_CONV_WINOGRAD_F2 ? 4 : 6; }
 
+/* A forward pass, or one backward of the data, which is a forward pass over the output's gradient. */
+typedef struct lw_winograd_pass {
+	int images, input[2], channels, output[2], outputs, pad[2];
+	int out_step, inner_step, flip; /* of the weight: see winograd_filter */
+	int side, points, down, across, tiles;
+} lw_winograd_pass;
+
+lw_winograd_pass lw_winograd_describe(const lw_conv *conv, lw_pass pass, int algorithm);
+
 /* Backward of the weight for CPUs, in winograd_weight.c: as in lw_conv_family. */
 int lw_winograd_weight_choices(const lw_op_context *context, const lw_conv *conv, lw_choice *list, int capacity);
 size_t lw_winograd_weight_workspace(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice);
