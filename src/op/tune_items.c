@@ -85,18 +85,24 @@ lw_status lw_tune_items(const lw_op_context *context, lw_tuning *tuning, lw_tune
 {
 	lw_tune_event event = {0};
 	const double start = lw_now();
+	double flops = 0; /* of what is left */
 
 	qsort(items, count, sizeof *items, by_flops);
 	LW_TRY(pick_items(context, tuning, items, &count, options->again));
 	event.total = count;
+	for (size_t i = 0; i < count; i++)
+		flops += items[i].flops;
 	if (count && options->progress)
 		options->progress(options->user, &event);
 	for (size_t i = 0; i < count; i++) {
 		const lw_tune_item *item = &items[i];
+		const double left = options->budget - (lw_now() - start);
 		lw_tune_result result;
-		lw_status status = find(context, tuning, item, options->budget - (lw_now() - start), &result);
+		/* twice its share: the first ones compile kernels that the others take, too */
+		lw_status status = find(context, tuning, item, fmin(left, left * 2 * item->flops / flops), &result);
 		char shape[96];
 
+		flops -= item->flops;
 		if (status == LW_E_UNSUPPORTED) /* the run will say so */
 			continue;
 		LW_TRY(status);
