@@ -108,7 +108,7 @@ static void spread_choice(const lw_winograd_pass *p, int algorithm, int rows, lw
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
 	static const int algorithms[] = {LW_CONV_WINOGRAD_F4, LW_CONV_WINOGRAD_F2, LW_CONV_WINOGRAD_5X5};
-	static const int wide[] = {14, 8}, narrow[] = {6, 4};
+	static const int wide[] = {8, 14}, narrow[] = {6, 4};
 	int count = 0;
 
 	if (pass == LW_PASS_WEIGHT)
