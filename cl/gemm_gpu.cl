@@ -1,5 +1,5 @@
 /*
- * gemm_gpu.cl: C = op(A) op(B) + bias on GPUs, the chains of lw_gemm.
+ * gemm_gpu.cl: C = op(A) op(B) + bias, relu, mask on GPUs, the chains of lw_gemm.
  *
  * PARTS  1: K is summed in parts
  */
@@ -16,9 +16,10 @@ static inline float4 load_matrix(__global const float *matrix, int rows, int col
 
 /* Of several products each begins a_batch behind the last, and so on; the first at a_at. ids: tile, along N first; product */
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
-gemm_gpu(__global const float *all_a, __global const float *all_b, __global const float *bias, __global float *all_c,
-	 __local float4 *local_a, int m, int n, int k, int lda, int ldb, int ldc, int transpose_a, int transpose_b, int parts,
-	 int a_at, int b_at, int c_at, int a_batch, int b_batch, int c_batch)
+gemm_gpu(__global const float *all_a, __global const float *all_b, __global const float *bias, __global const float *mask,
+	 __global float *all_c, __local float4 *local_a, int m, int n, int k, int lda, int ldb, int ldc, int transpose_a, int transpose_b, int parts,
+	 int a_at, int b_at, int c_at, int a_batch, int b_batch, int c_batch,
+	 int relu)
 {
 	__global const float *a = all_a + a_at + get_group_id(1) * (size_t)a_batch;
 	__global const float *b = all_b + b_at + get_group_id(1) * (size_t)b_batch;
@@ -101,6 +102,12 @@ gemm_gpu(__global const float *all_a, __global const float *all_b, __global cons
 			if (row >= m || column >= n)
 				continue;
 			result = (bias ? result + add : result) + LW_ZERO(k);
+			if (relu)
+				result = select(result, (float4)(0.0f), result <= (float4)(0.0f));
+			if (mask)
+				result = select(result, (float4)(0.0f),
+						tile_load(mask + (size_t)row * ldc + column, n - column, ldc % 4 == 0) <=
+							(float4)(0.0f));
 			tile_save(result, c + (size_t)row * ldc + column, n - column, ldc % 4 == 0);
 		}
 	}

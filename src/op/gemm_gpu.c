@@ -25,6 +25,7 @@ lw_status lw_gemm_gpu_run_batch(const lw_op_context *context, const lw_gemm *g, 
 	lw_arg_buf(&launch, g->a);
 	lw_arg_buf(&launch, g->b);
 	lw_arg_buf(&launch, g->bias);
+	lw_arg_buf(&launch, g->mask);
 	lw_arg_buf(&launch, g->c);
 	lw_arg_local(&launch, lw_gpu_tile_local(&tile, 0));
 	lw_arg_int(&launch, g->m);
@@ -42,6 +43,7 @@ lw_status lw_gemm_gpu_run_batch(const lw_op_context *context, const lw_gemm *g, 
 	lw_arg_int(&launch, batch->a.batch);
 	lw_arg_int(&launch, batch->b.batch);
 	lw_arg_int(&launch, batch->c.batch);
+	lw_arg_int(&launch, g->relu);
 	launch.dimensions = 2;
 	lw_gpu_tile_launch(&launch, &tile, g->m, g->n);
 	launch.global[1] = (size_t)batch->count;
