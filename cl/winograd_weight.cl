@@ -187,9 +187,8 @@ __kernel void transform_gradients(__global const float *restrict gy, __global fl
 	const vector value##i = (vector)(m[i]);                                                                        \
 	EACH_VECTOR(i, STEP_ONE)
 
-/* One point of `count` tiles: chains from 0, or from the sums where `started`. `next`: floats to the next vector of v */
-static inline void sum_point(SUMS float *restrict sums, TILES const float *restrict v, size_t next, TILES const float *restrict m,
-			     int count, int started)
+/* No restrict here: inlined it becomes what Oclgrind cannot run. One point of `count` tiles: chains from 0, or from the sums where `started`. `next`: floats to the next vector of v */
+static inline void sum_point(SUMS float *sums, TILES const float *v, size_t next, TILES const float *m, int count, int started)
 {
 	LW_EACH(ROWS, DECLARE)
 
