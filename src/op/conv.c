@@ -1,6 +1,6 @@
 /* conv: 2-D convolution with stride, padding, dilation and groups. Which algorithm and which family of kernels computes a pass. */
-#include "op/conv.h"
 #include "op/sum.h"
+#include "op/winograd.h"
 
 #include <limits.h>
 
@@ -105,20 +105,38 @@ static void describe(lw_conv *conv, const lw_op_call *call)
 	conv->mask = call->mask_input;
 }
 
-/* The algorithm of a shape, good on CPUs and GPUs alike: it depends on nothing else, so that every device has the same bits. */
-static lw_conv_algorithm preferred(const lw_conv *conv, lw_pass pass, lw_precision precision)
+/*
+ * Whether Winograd's algorithm pays: channels fill vectors, the tiles' multiplications are well below the direct ones
+ * though tiles reach beyond small images, and there are enough tiles to make up for the filters' transform.
+ */
+static bool winograd_pays(const lw_conv *conv, lw_conv_algorithm algorithm, int least_channels)
 {
-	(void)conv, (void)pass, (void)precision;
-	return LW_CONV_DIRECT;
+	const int outputs = lw_winograd_outputs(algorithm), size = lw_winograd_size(algorithm);
+	const double tiles = (double)((conv->output[0] + outputs - 1) / outputs) * ((conv->output[1] + outputs - 1) / outputs);
+	const double direct = (double)lw_conv_taps(conv) * conv->output[0] * conv->output[1];
+
+	return lw_conv_winograd_applies(conv, algorithm) && lw_min_int(conv->channels, conv->out_channels) >= least_channels &&
+	       1.5 * tiles * size * size <= direct && tiles * conv->images >= 16;
 }
 
-static bool allowed(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice)
+/* The algorithm of a shape, good on CPUs and GPUs alike: it depends on nothing else, so that every device has the same bits. */
+static lw_conv_algorithm preferred(const lw_conv *conv, lw_precision precision)
+{
+	if (precision == LW_PRECISION_ACCURATE)
+		return winograd_pays(conv, LW_CONV_WINOGRAD_F2, 32) ? LW_CONV_WINOGRAD_F2 : LW_CONV_DIRECT;
+	if (winograd_pays(conv, LW_CONV_WINOGRAD_F4, 16))
+		return LW_CONV_WINOGRAD_F4;
+	return winograd_pays(conv, LW_CONV_WINOGRAD_5X5, 16) ? LW_CONV_WINOGRAD_5X5 : LW_CONV_DIRECT;
+}
+
+static bool allowed(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice)
 {
 	if (context->force_variant >= 0)
 		return true;
 	if (context->reproducible)
-		return choice->algorithm == (int)preferred(conv, pass, context->precision);
-	return choice->algorithm != LW_CONV_WINOGRAD_F4 || context->precision == LW_PRECISION_FAST;
+		return choice->algorithm == (int)preferred(conv, context->precision);
+	return context->precision == LW_PRECISION_FAST ||
+	       (choice->algorithm != LW_CONV_WINOGRAD_F4 && choice->algorithm != LW_CONV_WINOGRAD_5X5);
 }
 
 static int choices(const lw_op_context *context, const lw_op_call *call, lw_pass pass, lw_choice *list)
@@ -140,8 +158,8 @@ static int choices(const lw_op_context *context, const lw_op_call *call, lw_pass
 	/* the shape's own algorithm comes first */
 	for (int own = 1; own >= 0; own--)
 		for (int i = 0; i < count; i++)
-			if ((found[i].algorithm == (int)preferred(&conv, pass, context->precision)) == own &&
-			    allowed(context, &conv, pass, &found[i]))
+			if ((found[i].algorithm == (int)preferred(&conv, context->precision)) == own &&
+			    allowed(context, &conv, &found[i]))
 				list[kept++] = found[i];
 	return kept;
 }
