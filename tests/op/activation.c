@@ -67,7 +67,7 @@ static float tanh_gradient(float y, float dy, float slope) { return (void)slope,
 				name##_gradient(output[i], output_gradient[i], (float)problem->options->slope);        \
 	}                                                                                                              \
 	extern const lw_op_test lw_test_##name;                                                                        \
-	const lw_op_test lw_test_##name = {#name, its_cases, LW_COUNT(its_cases), NULL,                                \
+	const lw_op_test lw_test_##name = {#name, its_cases, LW_COUNT(its_cases), NULL, NULL,                              \
 					   name##_forward_double, name##_forward_bits, name##_backward_bits};
 
 ACTIVATION(relu, cases)

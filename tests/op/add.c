@@ -45,7 +45,7 @@ static void backward_bits(const lw_op_problem *p, const float *const *input, flo
 }
 
 extern const lw_op_test lw_test_add;
-const lw_op_test lw_test_add = {"add", cases, LW_COUNT(cases), NULL, forward_double, forward_bits, backward_bits};
+const lw_op_test lw_test_add = {"add", cases, LW_COUNT(cases), NULL, NULL, forward_double, forward_bits, backward_bits};
 
 static lw_status accumulate(lw_test_run *run, size_t count, int variant)
 {

@@ -168,4 +168,4 @@ static void forward_double(const lw_op_problem *p, const double *const *input, d
 static double terms(const lw_op_problem *p) { return (double)p->input[0].n * pixels_of(p->input[0]); }
 
 extern const lw_op_test lw_test_batchnorm;
-const lw_op_test lw_test_batchnorm = {"batchnorm", cases, LW_COUNT(cases), terms, forward_double, forward_bits, backward_bits};
+const lw_op_test lw_test_batchnorm = {"batchnorm", cases, LW_COUNT(cases), terms, NULL, forward_double, forward_bits, backward_bits};

@@ -103,6 +103,15 @@ static double terms(const lw_op_problem *problem)
 	return (inner > pixels ? inner : pixels) + 1;
 }
 
+/* Transforms magnify rounding: Lavin and Gray 2015, section 6. */
+static double accuracy(const lw_op_problem *problem)
+{
+	static const double levels[LW_CONV_ALGORITHMS] = {[LW_CONV_DIRECT] = 3e-6, [LW_CONV_WINOGRAD_F2] = 3e-6,
+							  [LW_CONV_WINOGRAD_F4] = 3e-5, [LW_CONV_WINOGRAD_5X5] = 3e-5};
+
+	return levels[problem->algorithm[LW_PASS_FORWARD]];
+}
+
 static void forward_double(const lw_op_problem *problem, const double *const *input, double *const *param, double *output)
 {
 	const int *kernel = problem->options->kernel;
@@ -244,4 +253,4 @@ static void backward_bits(const lw_op_problem *problem, const float *const *inpu
 }
 
 extern const lw_op_test lw_test_conv;
-const lw_op_test lw_test_conv = {"conv", cases, LW_COUNT(cases), terms, forward_double, forward_bits, backward_bits};
+const lw_op_test lw_test_conv = {"conv", cases, LW_COUNT(cases), terms, accuracy, forward_double, forward_bits, backward_bits};

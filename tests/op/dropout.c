@@ -47,4 +47,4 @@ static void backward_bits(const lw_op_problem *p, const float *const *input, flo
 }
 
 extern const lw_op_test lw_test_dropout;
-const lw_op_test lw_test_dropout = {"dropout", cases, LW_COUNT(cases), NULL, forward_double, forward_bits, backward_bits};
+const lw_op_test lw_test_dropout = {"dropout", cases, LW_COUNT(cases), NULL, NULL, forward_double, forward_bits, backward_bits};

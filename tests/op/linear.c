@@ -89,4 +89,4 @@ static void backward_bits(const lw_op_problem *problem, const float *const *inpu
 }
 
 extern const lw_op_test lw_test_linear;
-const lw_op_test lw_test_linear = {"linear", cases, LW_COUNT(cases), terms, forward_double, forward_bits, backward_bits};
+const lw_op_test lw_test_linear = {"linear", cases, LW_COUNT(cases), terms, NULL, forward_double, forward_bits, backward_bits};

@@ -193,7 +193,7 @@ static void average_backward(const lw_op_problem *p, span rows, span columns, in
 				      .input_gradient = input_gradient[0]});                                           \
 	}                                                                                                              \
 	extern const lw_op_test lw_test_##name;                                                                        \
-	const lw_op_test lw_test_##name = {#name, its_cases, LW_COUNT(its_cases), window_terms,                        \
+	const lw_op_test lw_test_##name = {#name, its_cases, LW_COUNT(its_cases), window_terms, NULL,                      \
 					   name##_forward_double, name##_forward_bits, name##_backward_bits};
 
 static double window_terms(const lw_op_problem *p) { return p->options->kernel[0] * p->options->kernel[1]; }
@@ -248,5 +248,5 @@ static void global_backward(const lw_op_problem *p, const float *const *input, f
 }
 
 extern const lw_op_test lw_test_globalavgpool;
-const lw_op_test lw_test_globalavgpool = {"globalavgpool", global_cases, LW_COUNT(global_cases), global_terms,
+const lw_op_test lw_test_globalavgpool = {"globalavgpool", global_cases, LW_COUNT(global_cases), global_terms, NULL,
 					  global_double,   global_bits,  global_backward};

@@ -54,6 +54,8 @@ typedef struct lw_op_test {
 	size_t case_count;
 	/* The longest sum behind an output or a gradient, for tolerances; NULL: 1. */
 	double (*terms)(const lw_op_problem *problem);
+	/* How far from double the output of random values may be, over its largest value: an algorithm's level; NULL: terms alone. */
+	double (*accuracy)(const lw_op_problem *problem);
 	/* Forward in double. Parameters that forward updates (running statistics) are updated in place. */
 	void (*forward_double)(const lw_op_problem *problem, const double *const *input, double *const *param, double *output);
 	/* The same steps as the kernels, with fmaf: bits must agree. saved: what forward keeps for backward. */
