@@ -10,20 +10,26 @@
  * Filters U are [block of LANES outputs][point][channel][LANES], zeros past the last output. Points of the input V are
  * [point][block of BLOCK channels][tile][BLOCK], those of the output M [point][tile][LANES]. Either one work-group does
  * everything for some tiles (winograd_fused: V and M in local memory), or three kernels go over V and M of many tiles in
- * global memory, so that U is read once.
+ * global memory, so that U is read once, or U, larger than V, is never written there: a work-group transforms the filters of
+ * some channels at a time and adds their part to M (winograd_chunk).
  *
- * FUSED  1: V and M are in local memory
+ * FORM  0: V and M are in local memory, 1: in global memory, 2: so, and U is in local memory
  */
 #include "winograd_transform.cl"
 #include "tile.cl"
 
-#ifndef FUSED
-#define FUSED 1
+#ifndef FORM
+#define FORM 0
 #endif
-#if FUSED
+#if FORM == 0
 #define SPACE __local
 #else
 #define SPACE __global
+#endif
+#if FORM == 2
+#define FILTERS __local
+#else
+#define FILTERS __global
 #endif
 #define BLOCK 16
 #define SIZE WINOGRAD_SIZE
@@ -61,7 +67,7 @@
 #define DECLARE_IN(i) vector d##i;
 #define DECLARE_OUT(i) vector o##i;
 
-/* The values of VECTOR outputs, out_step apart, of which there are `count`. The vector is written out: compilers make slow scatters of a loop. */
+/* One value of each of VECTOR filters, out_step apart, of which there are `count`. The vector is written out: compilers make slow scatters of a loop. */
 #if VECTOR == 16
 #define GATHER(F) (vector)(F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7), F(8), F(9), F(10), F(11), F(12), F(13), F(14), F(15))
 #elif VECTOR == 8
@@ -71,22 +77,86 @@
 #else
 #define GATHER(F) F(0)
 #endif
-#define WEIGHT(lane) from[(lane) * (size_t)out_step]
+#define WEIGHT(lane) from[tap + (lane) * (size_t)out_step]
 #define WEIGHT_SOME(lane) ((lane) < count ? WEIGHT(lane) : 0.0f)
-static inline vector load_weights(__global const float *from, int out_step, int count)
+
+/*
+ * Eight taps of VECTOR filters at once: rows of taps become rows of filters in three steps, each interleaving row i with
+ * row i + 4. 16 filters are two such squares side by side.
+ */
+#if VECTOR == 16
+#define LOAD_ROW(i) (vector)(LW_LOAD(8, from + tap + i * (size_t)out_step), LW_LOAD(8, from + tap + (i + 8) * (size_t)out_step))
+#define INTERLEAVE_LOW(a, b)                                                                                           \
+	(vector)(a.s0, b.s0, a.s1, b.s1, a.s2, b.s2, a.s3, b.s3, a.s8, b.s8, a.s9, b.s9, a.sa, b.sa, a.sb, b.sb)
+#define INTERLEAVE_HIGH(a, b)                                                                                          \
+	(vector)(a.s4, b.s4, a.s5, b.s5, a.s6, b.s6, a.s7, b.s7, a.sc, b.sc, a.sd, b.sd, a.se, b.se, a.sf, b.sf)
+#elif VECTOR == 8
+#define LOAD_ROW(i) LW_LOAD(8, from + tap + i * (size_t)out_step)
+#define INTERLEAVE_LOW(a, b) (vector)(a.s0, b.s0, a.s1, b.s1, a.s2, b.s2, a.s3, b.s3)
+#define INTERLEAVE_HIGH(a, b) (vector)(a.s4, b.s4, a.s5, b.s5, a.s6, b.s6, a.s7, b.s7)
+#endif
+#define INTERLEAVE(to, from)                                                                                           \
+	const vector to##0 = INTERLEAVE_LOW(from##0, from##4), to##1 = INTERLEAVE_HIGH(from##0, from##4);              \
+	const vector to##2 = INTERLEAVE_LOW(from##1, from##5), to##3 = INTERLEAVE_HIGH(from##1, from##5);              \
+	const vector to##4 = INTERLEAVE_LOW(from##2, from##6), to##5 = INTERLEAVE_HIGH(from##2, from##6);              \
+	const vector to##6 = INTERLEAVE_LOW(from##3, from##7), to##7 = INTERLEAVE_HIGH(from##3, from##7);
+#define DECLARE_ROW(i) const vector row##i = LOAD_ROW(i);
+#define KEEP_TAP(i) taps[tap + i] = turned##i;
+
+/* The taps of VECTOR filters */
+static inline void load_taps(__global const float *from, int out_step, int count, vector *taps)
 {
-	if (count >= VECTOR)
-		return GATHER(WEIGHT);
-	return GATHER(WEIGHT_SOME);
+	int tap = 0;
+
+	if (count < VECTOR) {
+		for (; tap < TAPS * TAPS; tap++)
+			taps[tap] = GATHER(WEIGHT_SOME);
+		return;
+	}
+#if VECTOR >= 8
+	for (; tap + 8 <= TAPS * TAPS; tap += 8) {
+		LW_EACH(8, DECLARE_ROW)
+		INTERLEAVE(pair, row)
+		INTERLEAVE(quad, pair)
+		INTERLEAVE(turned, quad)
+		LW_EACH(8, KEEP_TAP)
+	}
+#endif
+	for (; tap < TAPS * TAPS; tap++)
+		taps[tap] = GATHER(WEIGHT);
 }
+
+#define LOAD_FILTER(r) d##r = taps[flip ? TAPS * TAPS - 1 - (r * TAPS + s) : r * TAPS + s];
+#define KEEP_FILTER(i) middle[i * TAPS + s] = o##i;
+#define LOAD_HALF_FILTER(s) d##s = middle[i * TAPS + s];
+#define STORE_FILTER(j) LW_STORE(VECTOR, o##j, to + (i * SIZE + j) * point_pitch);
+
+/* Defines `name`: VECTOR filters from `from`, of which there are `count`, to their points. */
+#define DEFINE_TRANSFORM_FILTER(name, PLACE)                                                                           \
+	static inline void name(__global const float *from, int out_step, int flip, int count, PLACE float *to,        \
+				int point_pitch)                                                                       \
+	{                                                                                                              \
+		vector taps[TAPS * TAPS], middle[SIZE * TAPS];                                                         \
+		EACH_TAP(DECLARE_IN)                                                                                   \
+		EACH_POINT(DECLARE_OUT)                                                                                \
+		load_taps(from, out_step, count, taps);                                                                \
+		for (int s = 0; s < TAPS; s++) {                                                                       \
+			EACH_TAP(LOAD_FILTER)                                                                          \
+			TRANSFORM_FILTER                                                                               \
+			EACH_POINT(KEEP_FILTER)                                                                        \
+		}                                                                                                      \
+		for (int i = 0; i < SIZE; i++) {                                                                       \
+			EACH_TAP(LOAD_HALF_FILTER)                                                                     \
+			TRANSFORM_FILTER                                                                               \
+			EACH_POINT(STORE_FILTER)                                                                       \
+		}                                                                                                      \
+	}
 
 /* Channels of U that a work-item of winograd_filter takes: the points of a run are stored together. */
 #define RUN 8
 
-#define LOAD_FILTER(r) d##r = load_weights(from + (r * TAPS + s) * tap_step, out_step, outputs - first);
-#define KEEP_FILTER(i) middle[i * TAPS + s] = o##i;
-#define LOAD_HALF_FILTER(s) d##s = middle[i * TAPS + s];
-#define STORE_FILTER(j) LW_STORE(VECTOR, o##j, points + ((i * SIZE + j) * RUN + c) * VECTOR);
+#if FORM == 0
+DEFINE_TRANSFORM_FILTER(transform_filter, __private)
 
 /*
  * ids: run of channels, block of outputs. The weight of output o and channel c starts at o * out_step + c * inner_step;
@@ -97,28 +167,13 @@ winograd_filter(__global const float *restrict weight, __global float *restrict 
 		int out_step, int inner_step, int flip)
 {
 	const int begin = (int)get_group_id(0) * RUN, run = min(RUN, channels - begin), block = get_group_id(1);
-	const int tap_step = flip ? -1 : 1, first_tap = flip ? TAPS * TAPS - 1 : 0;
 	float points[WINOGRAD_POINTS * RUN * VECTOR];
 
 	for (int lane = 0; lane < LANES; lane += VECTOR) {
 		const int first = block * LANES + lane;
-		for (int c = 0; c < run; c++) {
-			__global const float *from =
-				weight + ((size_t)first * out_step + (size_t)(begin + c) * inner_step + first_tap);
-			vector middle[SIZE * TAPS];
-			EACH_TAP(DECLARE_IN)
-			EACH_POINT(DECLARE_OUT)
-			for (int s = 0; s < TAPS; s++) {
-				EACH_TAP(LOAD_FILTER)
-				TRANSFORM_FILTER
-				EACH_POINT(KEEP_FILTER)
-			}
-			for (int i = 0; i < SIZE; i++) {
-				EACH_TAP(LOAD_HALF_FILTER)
-				TRANSFORM_FILTER
-				EACH_POINT(STORE_FILTER)
-			}
-		}
+		for (int c = 0; c < run; c++)
+			transform_filter(weight + ((size_t)first * out_step + (size_t)(begin + c) * inner_step), out_step, flip,
+					 outputs - first, points + c * VECTOR, RUN * VECTOR);
 		for (int point = 0; point < WINOGRAD_POINTS; point++) {
 			__global float *to = u + (((size_t)block * WINOGRAD_POINTS + point) * channels + begin) * LANES + lane;
 			for (int c = 0; c < run; c++)
@@ -126,6 +181,7 @@ winograd_filter(__global const float *restrict weight, __global float *restrict 
 		}
 	}
 }
+#endif
 
 static inline vector load_some(__global const float *from, int count)
 {
@@ -177,13 +233,18 @@ static inline void transform_input(__global const float *image, SPACE float *v, 
 	const vector value##i = (vector)(a[i * BLOCK]);                                                                \
 	EACH_VECTOR(i, STEP_ONE)
 
-/* ROWS tiles of a point: v is the first one's place, u the point's filters, `to` where its LANES outputs go. */
-static inline void multiply(SPACE const float *v, size_t block_pitch, __global const float *u, SPACE float *to, int channels)
+/* ROWS tiles of a point: v is the first one's place, u the point's filters, `to` where its LANES outputs go or, if started, are. */
+static inline void multiply(SPACE const float *v, size_t block_pitch, FILTERS const float *u, SPACE float *to, int channels,
+			    int started)
 {
+	SPACE const float *from = to;
 	const vector zero = (vector)(0.0f);
 	const int pitch = LANES;
 	LW_EACH(ROWS, DECLARE)
 
+	if (started) {
+		LW_EACH(ROWS, LOAD)
+	}
 	for (int first = 0; first < channels; first += BLOCK) {
 		const int count = min(BLOCK, channels - first);
 		SPACE const float *a = v;
@@ -243,7 +304,7 @@ static inline void transform_output(SPACE const float *m, size_t point_pitch, __
 	}
 }
 
-#if FUSED
+#if FORM == 0
 /* ids: group_tiles tiles, share of the blocks of outputs */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 winograd_fused(__global const float *restrict x, __global const float *restrict u, __global const float *restrict bias,
@@ -268,7 +329,7 @@ winograd_fused(__global const float *restrict x, __global const float *restrict 
 			for (int t = 0; t < count; t += ROWS)
 				multiply(v + point * point_pitch + t * BLOCK, block_pitch,
 					 u + ((size_t)block * WINOGRAD_POINTS + point) * channels * LANES,
-					 m + (point * group_tiles + t) * LANES, channels);
+					 m + (point * group_tiles + t) * LANES, channels, 0);
 		for (int t = 0; t < count; t++) {
 			const int image = (first + t) / image_tiles, tile = (first + t) % image_tiles;
 			const size_t at = (size_t)image * out_height * out_width * outputs;
@@ -303,6 +364,7 @@ winograd_input(__global const float *restrict x, __global float *restrict worksp
 	}
 }
 
+#if FORM == 1
 /* ids: block of outputs, point */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 winograd_multiply(__global float *workspace, int v_at, int m_at, int tiles, int pitch, int channels)
@@ -314,7 +376,7 @@ winograd_multiply(__global float *workspace, int v_at, int m_at, int tiles, int 
 
 	for (int t = 0; t < tiles; t += ROWS)
 		multiply(v + get_group_id(1) * point_pitch + (size_t)t * BLOCK, block_pitch, u + panel * channels * LANES,
-			 m + (panel * pitch + t) * LANES, channels);
+			 m + (panel * pitch + t) * LANES, channels, 0);
 }
 
 /* ids: share of the tiles, block of outputs */
@@ -334,4 +396,46 @@ winograd_output(__global const float *restrict workspace, __global const float *
 				 out_height, out_width, block * LANES, outputs, relu);
 	}
 }
+#else
+DEFINE_TRANSFORM_FILTER(transform_filter, __local)
+
+/*
+ * ids: block of outputs, group_tiles tiles. The weight as in winograd_filter. u: the filters of `chunk` channels, a multiple
+ * of BLOCK, of a point are followed by a vector's room, so that points are not a page apart.
+ */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+winograd_chunk(__global const float *restrict weight, __global float *workspace, __global const float *restrict bias,
+	       __global float *restrict y, __global const float *restrict mask, __local float *u, int v_at, int m_at, int tiles,
+	       int pitch, int channels, int out_height, int out_width, int outputs, int out_step, int inner_step, int flip,
+	       int tiles_down, int tiles_across, int group_tiles, int chunk, int relu)
+{
+	const int block = get_group_id(0), begin = (int)get_group_id(1) * group_tiles, end = min(tiles, begin + group_tiles);
+	const int image_tiles = tiles_down * tiles_across, u_pitch = chunk * LANES + BLOCK;
+	const size_t block_pitch = (size_t)pitch * BLOCK;
+	const size_t point_pitch = (channels + BLOCK - 1) / BLOCK * block_pitch;
+	__global const float *v = workspace + v_at;
+	__global float *m = workspace + m_at + (size_t)block * WINOGRAD_POINTS * pitch * LANES;
+
+	for (int first = 0; first < channels; first += chunk) {
+		const int count = min(chunk, channels - first);
+		for (int lane = 0; lane < LANES; lane += VECTOR) {
+			const int out = block * LANES + lane;
+			for (int c = 0; c < count; c++)
+				transform_filter(weight + ((size_t)out * out_step + (size_t)(first + c) * inner_step), out_step, flip,
+						 outputs - out, u + c * LANES + lane, u_pitch);
+		}
+		for (int point = 0; point < WINOGRAD_POINTS; point++)
+			for (int t = begin; t < end; t += ROWS)
+				multiply(v + point * point_pitch + first / BLOCK * block_pitch + t * BLOCK, block_pitch,
+					 u + point * u_pitch, m + ((size_t)point * pitch + t) * LANES, count, first > 0);
+	}
+	for (int t = begin; t < end; t++) {
+		const int image = t / image_tiles, tile = t % image_tiles;
+		const size_t at = (size_t)image * out_height * out_width * outputs;
+		transform_output(m + (size_t)t * LANES, (size_t)pitch * LANES, bias, y + at, mask ? mask + at : mask,
+				 tile / tiles_across * OUTPUTS, tile % tiles_across * OUTPUTS, out_height, out_width,
+				 block * LANES, outputs, relu);
+	}
+}
+#endif
 #endif

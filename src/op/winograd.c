@@ -5,8 +5,15 @@
 /* Channels that V keeps together, and that a work-item of winograd_filter takes. */
 enum { BLOCK = 16, RUN = 8 };
 
-/* What lw_choice.tile holds. SPREAD: 1: V and M of GROUP tiles in the workspace, 0: in local memory. */
-enum { ROWS, GROUP, SPREAD };
+/*
+ * What lw_choice.tile holds. GROUP: tiles of a work-group (FUSED, CHUNKS), of a launch (SPREAD). CHUNK: channels whose filters a
+ * work-group has at a time.
+ */
+enum { ROWS, GROUP, FORM, CHUNK };
+
+/* V and M in local memory; in the workspace; so, and the filters' points in local memory instead of in the workspace. */
+enum { FUSED, SPREAD, CHUNKS };
+static const char *const form_names[] = {"fused", "spread", "chunk"};
 
 /* Local memory that a work-group should take, and workspace for V and M, in floats: about a core's cache, the machine's. */
 enum { LOCAL_FLOATS = 96 * 1024, SPREAD_FLOATS = 6 * 1024 * 1024 };
@@ -59,21 +66,44 @@ static size_t local_floats(const lw_winograd_pass *p, int lanes, int group)
 	return (size_t)p->points * (size_t)group * (padded_channels(p) + (size_t)lanes);
 }
 
-/* V and M of `group` tiles and all outputs */
-static size_t spread_floats(const lw_winograd_pass *p, int group)
+/* Tiles that V and M in the workspace have room for. CHUNKS: odd, so that points are not pages apart. */
+static int pitch_of(const lw_winograd_pass *p, const lw_choice *choice)
 {
-	return (size_t)p->points * (size_t)group * (padded_channels(p) + lw_tile_padded(p->outputs));
+	const int group = choice->tile[GROUP];
+
+	return choice->tile[FORM] == CHUNKS ? (p->tiles + group - 1) / group * group | 1 : group;
 }
 
-static void add_choice(const lw_winograd_pass *p, int algorithm, int rows, int group, int spread, lw_choice *list, int *count,
-		       int capacity)
+/* V and M of so many tiles and all outputs */
+static size_t spread_floats(const lw_winograd_pass *p, int tiles)
 {
-	lw_choice choice = {.algorithm = algorithm, .tile = {rows, group, spread}};
+	return (size_t)p->points * (size_t)tiles * (padded_channels(p) + lw_tile_padded(p->outputs));
+}
 
-	if (*count >= capacity || filter_floats(p) + (spread ? spread_floats(p, group) : 0) > INT32_MAX)
+static size_t workspace_floats(const lw_winograd_pass *p, const lw_choice *choice)
+{
+	const int form = choice->tile[FORM];
+
+	return (form == CHUNKS ? 0 : filter_floats(p)) + (form == FUSED ? 0 : spread_floats(p, pitch_of(p, choice)));
+}
+
+/* The filters' points of some channels: see winograd_chunk */
+static size_t chunk_floats(const lw_winograd_pass *p, int lanes, int chunk)
+{
+	return (size_t)p->points * ((size_t)chunk * (size_t)lanes + BLOCK);
+}
+
+static void add_choice(const lw_winograd_pass *p, lw_choice choice, lw_choice *list, int *count, int capacity)
+{
+	const int rows = choice.tile[ROWS], chunk = choice.tile[CHUNK];
+	int length;
+
+	if (*count >= capacity || workspace_floats(p, &choice) > INT32_MAX)
 		return;
-	snprintf(choice.name, sizeof choice.name, "%s/cpu %s %dx%d", lw_conv_algorithm_names[algorithm],
-		 spread ? "spread" : "fused", rows, group / rows);
+	length = snprintf(choice.name, sizeof choice.name, "%s/cpu %s %dx%d", lw_conv_algorithm_names[choice.algorithm],
+			  form_names[choice.tile[FORM]], rows, choice.tile[GROUP] / rows);
+	if (chunk)
+		snprintf(choice.name + length, sizeof choice.name - (size_t)length, " %d", chunk);
 	list[(*count)++] = choice;
 }
 
@@ -91,7 +121,7 @@ static void fused_choice(const lw_op_context *context, const lw_winograd_pass *p
 	while (local_floats(p, lw_tile_lanes(&tile), group + rows) <= target && group + rows <= 48 &&
 	       p->tiles / (group + rows) >= units)
 		group += rows;
-	add_choice(p, algorithm, rows, group, 0, list, count, capacity);
+	add_choice(p, (lw_choice){.algorithm = algorithm, .tile = {rows, group, FUSED}}, list, count, capacity);
 }
 
 static void spread_choice(const lw_winograd_pass *p, int algorithm, int rows, lw_choice *list, int *count, int capacity)
@@ -101,14 +131,28 @@ static void spread_choice(const lw_winograd_pass *p, int algorithm, int rows, lw
 	while (spread_floats(p, (int)lw_round_up((size_t)((p->tiles + pieces - 1) / pieces), (size_t)rows)) > SPREAD_FLOATS &&
 	       p->tiles / pieces > 4 * rows)
 		pieces++;
-	add_choice(p, algorithm, rows, (int)lw_round_up((size_t)((p->tiles + pieces - 1) / pieces), (size_t)rows), 1, list, count,
-		   capacity);
+	add_choice(p,
+		   (lw_choice){.algorithm = algorithm,
+			       .tile = {rows, (int)lw_round_up((size_t)((p->tiles + pieces - 1) / pieces), (size_t)rows), SPREAD}},
+		   list, count, capacity);
+}
+
+static void chunk_choice(const lw_op_context *context, const lw_winograd_pass *p, int algorithm, int rows, int groups, int chunk,
+			 lw_choice *list, int *count, int capacity)
+{
+	const int group = (int)lw_round_up((size_t)((p->tiles + groups - 1) / groups), (size_t)rows);
+	const lw_choice choice = {.algorithm = algorithm, .tile = {rows, group, CHUNKS, chunk}};
+	const lw_tile tile = tile_of(context, p, &choice);
+
+	if (chunk_floats(p, lw_tile_lanes(&tile), chunk) <= lw_tile_local_floats(context->device) &&
+	    workspace_floats(p, &choice) <= SPREAD_FLOATS)
+		add_choice(p, choice, list, count, capacity);
 }
 
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
 	static const int algorithms[] = {LW_CONV_WINOGRAD_F4, LW_CONV_WINOGRAD_F2, LW_CONV_WINOGRAD_5X5};
-	static const int wide[] = {8, 14}, narrow[] = {6, 4};
+	static const int wide[] = {8, 14}, narrow[] = {6, 4}, chunks[] = {32, 16};
 	int count = 0;
 
 	if (pass == LW_PASS_WEIGHT)
@@ -120,6 +164,10 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 			continue;
 		const lw_winograd_pass p = lw_winograd_describe(conv, pass, algorithms[i]);
 		const int *rows = tile_of(context, &p, &(lw_choice){.tile = {1}}).vector == LW_TILE_WIDE ? wide : narrow;
+		/* filters' points that are more than the input's are better not written to memory */
+		if (p.tiles <= p.outputs || context->force_variant >= 0)
+			for (int j = 0; j < 2; j++)
+				chunk_choice(context, &p, algorithms[i], rows[j], 1 + j, chunks[j], list, &count, capacity);
 		for (int j = 0; j < 2; j++)
 			fused_choice(context, &p, algorithms[i], rows[j], list, &count, capacity);
 		spread_choice(&p, algorithms[i], rows[0], list, &count, capacity);
@@ -135,7 +183,7 @@ static size_t workspace(const lw_op_context *context, const lw_conv *conv, lw_pa
 	if (pass == LW_PASS_WEIGHT)
 		return lw_winograd_weight_workspace(context, conv, choice);
 	p = lw_winograd_describe(conv, pass, choice->algorithm);
-	return sizeof(float) * (filter_floats(&p) + (choice->tile[SPREAD] ? spread_floats(&p, choice->tile[GROUP]) : 0));
+	return sizeof(float) * workspace_floats(&p, choice);
 }
 
 static lw_variant variant_of(const char *function, const lw_choice *choice, const lw_tile *tile)
@@ -144,7 +192,7 @@ static lw_variant variant_of(const char *function, const lw_choice *choice, cons
 
 	lw_variant_option(&variant, "WINOGRAD_OUTPUTS", lw_winograd_outputs((lw_conv_algorithm)choice->algorithm));
 	lw_variant_option(&variant, "WINOGRAD_TAPS", choice->algorithm == LW_CONV_WINOGRAD_5X5 ? 5 : 3);
-	lw_variant_option(&variant, "FUSED", !choice->tile[SPREAD]);
+	lw_variant_option(&variant, "FORM", choice->tile[FORM]);
 	return variant;
 }
 
@@ -173,7 +221,7 @@ typedef struct winograd_run {
 	lw_tile tile;
 	int blocks, relu;
 	lw_buf *x, *weight, *bias, *y, *mask, *workspace;
-	int v_at, m_at; /* where V and M begin in the workspace, behind U */
+	int v_at, m_at; /* where V and M begin in the workspace, behind U, if it is there */
 } winograd_run;
 
 static lw_status transform_filter(const winograd_run *r)
@@ -278,6 +326,37 @@ static lw_status spread_output(const winograd_run *r, int first, int tiles, int 
 	return enqueue(r->context, &launch, (size_t)lw_min_int(tiles, shares), (size_t)r->blocks);
 }
 
+static lw_status run_chunks(const winograd_run *r)
+{
+	const int group = r->choice->tile[GROUP], chunk = r->choice->tile[CHUNK], pitch = pitch_of(&r->p, r->choice);
+	lw_launch launch;
+
+	LW_TRY(spread_input(r, 0, r->p.tiles, pitch));
+	LW_TRY(begin(r->context, "winograd_chunk", r->choice, &r->tile, &launch));
+	lw_arg_buf(&launch, r->weight);
+	lw_arg_buf(&launch, r->workspace);
+	lw_arg_buf(&launch, r->bias);
+	lw_arg_buf(&launch, r->y);
+	lw_arg_buf(&launch, r->mask);
+	lw_arg_local(&launch, sizeof(float) * chunk_floats(&r->p, lw_tile_lanes(&r->tile), chunk));
+	lw_arg_int(&launch, r->v_at);
+	lw_arg_int(&launch, r->m_at);
+	lw_arg_int(&launch, r->p.tiles);
+	lw_arg_int(&launch, pitch);
+	lw_arg_int(&launch, r->p.channels);
+	lw_conv_pair(&launch, r->p.output);
+	lw_arg_int(&launch, r->p.outputs);
+	lw_arg_int(&launch, r->p.out_step);
+	lw_arg_int(&launch, r->p.inner_step);
+	lw_arg_int(&launch, r->p.flip);
+	lw_arg_int(&launch, r->p.down);
+	lw_arg_int(&launch, r->p.across);
+	lw_arg_int(&launch, group);
+	lw_arg_int(&launch, chunk);
+	lw_arg_int(&launch, r->relu);
+	return enqueue(r->context, &launch, (size_t)r->blocks, (size_t)((r->p.tiles + group - 1) / group));
+}
+
 static lw_status run_spread(const winograd_run *r)
 {
 	const int group = r->choice->tile[GROUP];
@@ -312,11 +391,13 @@ static lw_status run(const lw_op_context *context, const lw_conv *conv, lw_pass 
 	r.p = lw_winograd_describe(conv, pass, choice->algorithm);
 	r.tile = tile_of(context, &r.p, choice);
 	r.blocks = lw_tile_blocks(&r.tile, r.p.outputs);
-	r.v_at = (int)filter_floats(&r.p);
-	r.m_at = r.v_at + (int)((size_t)r.p.points * (size_t)choice->tile[GROUP] * padded_channels(&r.p));
+	r.v_at = choice->tile[FORM] == CHUNKS ? 0 : (int)filter_floats(&r.p);
+	r.m_at = r.v_at + (int)((size_t)r.p.points * (size_t)pitch_of(&r.p, choice) * padded_channels(&r.p));
+	if (choice->tile[FORM] == CHUNKS)
+		return run_chunks(&r);
 	if (!context->filters_packed)
 		LW_TRY(transform_filter(&r));
-	return choice->tile[SPREAD] ? run_spread(&r) : run_fused(&r);
+	return choice->tile[FORM] == SPREAD ? run_spread(&r) : run_fused(&r);
 }
 
 const lw_conv_family lw_winograd_cpu = {"cpu", false, choices, workspace, run};
