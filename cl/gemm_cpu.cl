@@ -5,7 +5,8 @@
  * as much of op(A); the next `depth` rows go on from what C holds.
  *
  * VECTOR, VECTORS, ROWS  the tile: see tile.cl; VECTOR is 4, 8 or 16, ROWS at least 4
- * PARTS  1: the inner dimension is cut into parts, each a chain from 0, added in order; 2: and all have one term
+ * PARTS  1: the inner dimension is cut into parts, each a chain from 0, added in order; 2: and all have one term;
+ *        3: each part is a product of its own, C being [part][m][n], and others add them
  */
 #ifndef PARTS
 #define PARTS 0
@@ -57,16 +58,14 @@ static inline void pack(__global const float *restrict from, __local float *rest
 	/* the same place in the next block */
 	const size_t ahead = last ? 0 : across ? (size_t)depth * pitch : (size_t)depth;
 
-	if (across && first + width <= limit) {
+	if (across && first + (width + VECTOR - 1) / VECTOR * VECTOR <= limit) {
+		/* what a vector writes past the width is overwritten, or lies behind it all */
 		for (int p = 0; p < depth; p++) {
 			__global const float *row = from + (size_t)(begin + p) * pitch + first;
-			int i = 0;
-			for (; i <= width - VECTOR; i += VECTOR) {
+			for (int i = 0; i < width; i += VECTOR) {
 				AHEAD(row + ahead + i)
 				LW_STORE(VECTOR, LW_LOAD(VECTOR, row + i), to + p * width + i);
 			}
-			for (; i < width; i++)
-				to[p * width + i] = row[i];
 		}
 	} else if (across) {
 		for (int p = 0; p < depth; p++)
@@ -102,7 +101,7 @@ static inline void pack(__global const float *restrict from, __local float *rest
 /* Where a part of the inner dimension begins. */
 #define PART_BEGIN(part) ((int)((long)k * (part) / parts))
 
-/* ids: block of columns, share of the panels. scratch: see local_floats of gemm.c; columns is a multiple of LANES */
+/* ids: block of columns, share of the panels, with PARTS 3 part. scratch: see local_floats of gemm.c; columns is a multiple of LANES */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 gemm(__global const float *restrict a, __global const float *restrict b, __global const float *restrict bias,
      __global const float *restrict masks, __global float *restrict c, __local float *restrict scratch, int m, int n, int k,
@@ -115,19 +114,30 @@ gemm(__global const float *restrict a, __global const float *restrict b, __globa
 	__local float *block = scratch, *tile = block + (size_t)depth * columns, *bias_row = tile + ROWS * LANES;
 	__local float *panel = bias_row + columns;
 	const vector zero = (vector)(LW_ZERO(k));
+#if PARTS == 3
+	int part = get_group_id(2);
+	const int k_begin = PART_BEGIN(part), k_end = PART_BEGIN(part + 1);
+	c += (size_t)part * m * ldc;
+#else
 	int part = 0;
+	const int k_begin = 0, k_end = k;
+#endif
 
 	for (int j = 0; bias && j < columns; j++)
 		bias_row[j] = bias[min(first + j, n - 1)];
-	for (int begin = 0, rows; begin < k; begin += rows) {
+	for (int begin = k_begin, rows; begin < k_end; begin += rows) {
+#if PARTS == 1 || PARTS == 2
 		const int part_begin = part;
 		do
 			part++;
-		while (PARTS && part < parts && PART_BEGIN(part + 1) - begin <= depth);
-		rows = PARTS ? PART_BEGIN(part) - begin : min(depth, k - begin);
+		while (part < parts && PART_BEGIN(part + 1) - begin <= depth);
+		rows = PART_BEGIN(part) - begin;
+#else
+		rows = min(depth, k_end - begin);
+#endif
 		for (int t = 0; t < tiles; t++)
 			pack(b, block + (size_t)t * rows * LANES, first + t * LANES, n, begin, rows, ldb, !transpose_b, LANES,
-			     begin + rows == k);
+			     begin + rows == k_end);
 		for (int i = panel_begin * tiles; i < panel_end * tiles; i++) {
 			const int p = i / tiles, t = i % tiles, column = first + t * LANES;
 			const int count = min(ROWS, m - p * ROWS), width = min(LANES, n - column);
@@ -137,8 +147,8 @@ gemm(__global const float *restrict a, __global const float *restrict b, __globa
 			LW_EACH(ROWS, DECLARE)
 
 			if (t == 0)
-				pack(a, panel, p * ROWS, m, begin, rows, lda, transpose_a, ROWS, begin + rows == k);
-			if (begin > 0) {
+				pack(a, panel, p * ROWS, m, begin, rows, lda, transpose_a, ROWS, begin + rows == k_end);
+			if (begin > k_begin) {
 				if (whole) {
 					__global const float *from = out;
 					const size_t pitch = ldc;
@@ -178,7 +188,7 @@ gemm(__global const float *restrict a, __global const float *restrict b, __globa
 #else
 			}
 #endif
-			if (begin + rows == k) {
+			if (begin + rows == k_end) {
 				if (bias) {
 					LOAD_VECTORS(bias_row + t * LANES)
 					LW_EACH(ROWS, BIAS)

@@ -1,11 +1,12 @@
 /* gemm: which way to compute a product: register tiles on CPUs, tiles or CLBlast on GPUs, one work-item per element anywhere. */
 #include "op/gemm_gpu.h"
+#include "op/sum.h"
 #include "op/tile.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIMPLE, CPU, GPU, CLBLAST }; /* families */
+enum { SIMPLE, CPU = LW_GEMM_CPU, GPU, CLBLAST }; /* families */
 
 /* What lw_choice.tile holds of the CPU family: the tile; rows of B that a work-group packs at once; its columns; shares of the panels. */
 enum { VECTOR, VECTORS, ROWS, DEPTH, COLUMNS, SHARES };
@@ -20,14 +21,19 @@ enum { MOST_LOCAL_FLOATS = 120 * 1024 };
 
 static size_t local_floats(const cpu_plan *p)
 {
-	/* rows of B, a tile of C, a row of the bias, a panel of A */
+	/* rows of B, a tile of C, a row of the bias, a panel of A and what a vector writes past it */
 	const size_t lanes = (size_t)lw_tile_lanes(&p->tile), rows = (size_t)p->tile.rows;
 
-	return (size_t)p->columns * (size_t)(p->depth + 1) + rows * lanes + rows * (size_t)p->depth;
+	return (size_t)p->columns * (size_t)(p->depth + 1) + rows * lanes + rows * (size_t)p->depth + LW_TILE_WIDE;
 }
 
-/* Rows of B that a work-group must take at least: a part is not interrupted. */
-static int least_depth(const lw_gemm *g) { return g->parts > 1 ? (g->k + g->parts - 1) / g->parts : lw_min_int(g->k, 16); }
+/* Rows of B of the longest part. */
+static int part_depth(const lw_gemm *g) { return (g->k + g->parts - 1) / g->parts; }
+
+/* Whether every part is a product of its own, added up afterwards: where a work-group does not take a part at once. */
+static bool is_split(const lw_gemm *g, int depth) { return g->parts > 1 && depth < part_depth(g); }
+
+static bool may_split(const lw_gemm *g) { return g->parts > 1 && !g->bias && !g->relu && !g->mask && g->ldc == g->n; }
 
 static int panels_of(const lw_gemm *g, const lw_tile *tile) { return (g->m + tile->rows - 1) / tile->rows; }
 
@@ -38,7 +44,8 @@ static int panels_of(const lw_gemm *g, const lw_tile *tile) { return (g->m + til
 static double cost(const lw_device *device, const lw_gemm *g, const cpu_plan *p)
 {
 	const int units = (int)lw_device_get_info(device)->compute_units, lanes = lw_tile_lanes(&p->tile);
-	const int panels = panels_of(g, &p->tile), blocks = (g->n + p->columns - 1) / p->columns, groups = blocks * p->shares;
+	const int parts = is_split(g, p->depth) ? g->parts : 1;
+	const int panels = panels_of(g, &p->tile), blocks = (g->n + p->columns - 1) / p->columns, groups = blocks * p->shares * parts;
 	const double vectors = (double)lw_tile_blocks(&p->tile, g->n) * p->tile.vectors;
 	/* two multiplications or loads at a time, each of which takes four cycles */
 	const int sums = p->tile.rows * p->tile.vectors, loads = p->tile.rows + p->tile.vectors;
@@ -46,9 +53,9 @@ static double cost(const lw_device *device, const lw_gemm *g, const cpu_plan *p)
 	const double pack_b = p->shares * vectors * (g->transpose_b ? 0.25 * p->tile.vector : 1.5);
 	const double pack_a = blocks * (double)panels * p->tile.rows * 0.25;
 	/* C comes and goes once for every `depth` rows */
-	const double c = panels * p->tile.rows * vectors / p->depth;
+	const double c = panels * p->tile.rows * vectors / p->depth + (parts > 1 ? 2.0 * parts * g->m * vectors / g->k : 0);
 	const int largest = ((panels + p->shares - 1) / p->shares) * lw_min_int(p->columns, (int)lw_round_up((size_t)g->n, (size_t)lanes));
-	const double uneven = (double)largest * groups / ((double)panels * (double)lw_round_up((size_t)g->n, (size_t)lanes));
+	const double uneven = (double)largest * groups / parts / ((double)panels * (double)lw_round_up((size_t)g->n, (size_t)lanes));
 	const double turns = groups < 4 * units ? (double)((groups + units - 1) / units) * units * uneven : groups + 0.5 * units;
 
 	return (tiles + pack_a + pack_b + c) * turns / groups / units;
@@ -63,7 +70,10 @@ static bool plan_cpu(const lw_device *device, const lw_gemm *g, int most_depth, 
 	double least = 0;
 	bool found = false;
 
-	for (int depth = lw_max_int(lw_min_int(g->k, most_depth), least_depth(g)); !found && depth >= least_depth(g); depth /= 2)
+	/* a part is split or not interrupted */
+	const int least_depth = g->parts > 1 && !is_split(g, most_depth) ? part_depth(g) : lw_min_int(g->k, 16);
+
+	for (int depth = lw_max_int(lw_min_int(g->k, most_depth), least_depth); !found && depth >= least_depth; depth /= 2)
 		for (int wide = 1; wide < 2 * blocks && wide <= 64; wide *= 2)
 			for (int shares = 1; shares <= lw_min_int(panels, 64); shares += shares < 8 ? 1 : shares / 4) {
 				cpu_plan p = {plan->tile, depth, lw_min_int(wide, blocks) * lanes, shares};
@@ -115,20 +125,27 @@ static int list_cpu(const lw_op_context *context, const lw_gemm *g, lw_choice *l
 {
 	static const int depths[] = {128, 256}, test_depths[] = {128, 4};
 	const bool test = context->force_variant >= 0, wide = lw_op_vector_width(context->device, LW_TILE_WIDE) == LW_TILE_WIDE;
-	const int(*of)[2] = tiles[wide][g->parts > 1 && g->parts < g->k];
+	const bool sums = g->parts > 1 && g->parts < g->k;
 	const int width = lw_op_vector_width(context->device, (size_t)lw_max_int(g->n, 4));
-	candidate found[MAX_TILES * LW_COUNT(depths)];
+	candidate found[2 * MAX_TILES * LW_COUNT(depths)];
 	int count = 0, listed = 0;
 
 	if (!lw_tile_applies(context->device))
 		return 0;
-	for (int i = 0; i < MAX_TILES && of[i][0]; i++)
-		for (size_t d = 0; d < (test ? i == 0 ? 2 : 1 : LW_COUNT(depths)); d++) {
-			const lw_tile tile = {width, of[i][1], of[i][0]};
-			const bool first = i == 0 || tile.vectors == 1 || g->n > width;
-			if (first && (d == 0 || g->k > depths[d] / 2))
-				count += make_cpu(context, g, tile, test ? test_depths[d] : depths[d], &found[count]);
-		}
+	/* parts in registers hold their sum too; parts of their own do not */
+	for (int held = sums; held >= (sums && !may_split(g)); held--)
+		for (int i = 0; i < MAX_TILES && tiles[wide][held][i][0]; i++)
+			for (size_t d = 0; d < (test ? i == 0 ? 2 : 1 : LW_COUNT(depths)); d++) {
+				const lw_tile tile = {width, tiles[wide][held][i][1], tiles[wide][held][i][0]};
+				const int depth = test ? test_depths[d] : depths[d];
+				const bool first = i == 0 || tile.vectors == 1 || g->n > width;
+				if (!first || (d && g->k <= depths[d] / 2))
+					continue;
+				if (sums && !held)
+					count += make_cpu(context, g, tile, lw_min_int(depth, part_depth(g) - 1), &found[count]);
+				else
+					count += make_cpu(context, g, tile, lw_max_int(depth, sums ? part_depth(g) : 1), &found[count]);
+			}
 	qsort(found, (size_t)count, sizeof *found, compare_costs);
 	for (int i = 0; i < count && listed < (test ? capacity : lw_min_int(capacity, 5)); i++) {
 		bool known = false;
@@ -171,6 +188,8 @@ size_t lw_gemm_workspace(const lw_op_context *context, const lw_gemm *g, const l
 {
 	const lw_choice first = choice && choice->family != CLBLAST ? *choice : first_choice(context, g, true);
 
+	if (first.family == CPU && is_split(g, first.tile[DEPTH]))
+		return sizeof(float) * (size_t)g->parts * (size_t)g->m * (size_t)g->n;
 	return first.family == GPU ? lw_gemm_gpu_workspace(context, g, &first) : 0;
 }
 
@@ -204,16 +223,17 @@ static lw_status run_cpu(const lw_op_context *context, const lw_gemm *g, const l
 {
 	const int *t = choice->tile;
 	const cpu_plan p = {{t[VECTOR], t[VECTORS], t[ROWS]}, t[DEPTH], t[COLUMNS], t[SHARES]};
+	const bool split = is_split(g, p.depth);
 	lw_variant variant = lw_tile_variant("gemm_cpu", "gemm", &p.tile);
 	lw_launch launch;
 
-	lw_variant_option(&variant, "PARTS", g->parts > 1 ? g->parts == g->k ? 2 : 1 : 0);
+	lw_variant_option(&variant, "PARTS", split ? 3 : g->parts > 1 ? g->parts == g->k ? 2 : 1 : 0);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, g->a);
 	lw_arg_buf(&launch, g->b);
 	lw_arg_buf(&launch, g->bias);
 	lw_arg_buf(&launch, g->mask);
-	lw_arg_buf(&launch, g->c);
+	lw_arg_buf(&launch, split ? g->workspace : g->c);
 	lw_arg_local(&launch, local_floats(&p) * sizeof(float));
 	lw_arg_int(&launch, g->m);
 	lw_arg_int(&launch, g->n);
@@ -227,12 +247,14 @@ static lw_status run_cpu(const lw_op_context *context, const lw_gemm *g, const l
 	lw_arg_int(&launch, p.depth);
 	lw_arg_int(&launch, p.columns);
 	lw_arg_int(&launch, g->relu);
-	launch.dimensions = 2;
+	launch.dimensions = 3;
 	launch.global[0] = (size_t)((g->n + p.columns - 1) / p.columns);
 	launch.global[1] = (size_t)p.shares;
-	launch.local[0] = launch.local[1] = 1;
+	launch.global[2] = (size_t)(split ? g->parts : 1);
+	launch.local[0] = launch.local[1] = launch.local[2] = 1;
 	launch.flops = 2.0 * g->m * g->n * g->k;
-	return lw_queue_launch(context->queue, &launch, NULL);
+	LW_TRY(lw_queue_launch(context->queue, &launch, NULL));
+	return split ? lw_op_sum_parts(context, g->parts, (size_t)g->m * (size_t)g->n, g->workspace, g->c) : LW_OK;
 }
 
 /* What follows a product whose kernel does not do it. */

@@ -169,6 +169,8 @@ typedef struct lw_gemm {
  */
 int lw_gemm_choices(const lw_op_context *context, const lw_gemm *gemm, lw_choice *list);
 size_t lw_gemm_workspace(const lw_op_context *context, const lw_gemm *gemm, const lw_choice *choice);
+/* lw_choice.family of the choices that are CPUs' tiles. */
+enum { LW_GEMM_CPU = 1 };
 /* choice: NULL for the first. workspace as large as lw_gemm_workspace says. */
 lw_status lw_gemm_run(const lw_op_context *context, const lw_gemm *gemm, const lw_choice *choice);
 

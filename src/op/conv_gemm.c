@@ -1,0 +1,85 @@
+/* conv of single pixels (1x1, stride 1, no padding) on CPUs: products of matrices, with the chains of the direct algorithm. */
+#include "op/conv.h"
+
+#include <string.h>
+
+/* The product of a pass; buffers are the caller's to set. A pixel is a row of x, y and their gradients. */
+static lw_gemm gemm_of(const lw_conv *conv, lw_pass pass)
+{
+	const int pixels = conv->images * conv->output[0] * conv->output[1], in = conv->channels, out = conv->out_channels;
+
+	if (pass == LW_PASS_FORWARD)
+		return (lw_gemm){.transpose_b = true, .m = pixels, .n = out, .k = in, .lda = in, .ldb = in, .ldc = out, .parts = 1,
+				 .relu = conv->relu};
+	if (pass == LW_PASS_DATA)
+		return (lw_gemm){.m = pixels, .n = in, .k = out, .lda = out, .ldb = in, .ldc = in, .parts = 1};
+	return (lw_gemm){.transpose_a = true, .m = out, .n = in, .k = pixels, .lda = out, .ldb = in, .ldc = in,
+			 .parts = conv->parts};
+}
+
+static bool applies(const lw_conv *conv, lw_pass pass)
+{
+	for (int i = 0; i < 2; i++)
+		if (conv->kernel[i] != 1 || conv->stride[i] != 1 || conv->pad[i])
+			return false;
+	/* else the parts of the batch are not those of the pixels */
+	return conv->groups == 1 && (pass != LW_PASS_WEIGHT || conv->images % conv->parts == 0);
+}
+
+static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
+{
+	const lw_gemm gemm = gemm_of(conv, pass);
+	lw_choice found[LW_MAX_CHOICES];
+	int count, kept = 0;
+
+	if (!applies(conv, pass))
+		return 0;
+	count = lw_gemm_choices(context, &gemm, found);
+	for (int i = 0; i < count && kept < capacity; i++)
+		if (found[i].family == LW_GEMM_CPU) {
+			list[kept] = found[i];
+			list[kept].algorithm = LW_CONV_DIRECT;
+			snprintf(list[kept++].name, sizeof list->name, "direct/gemm%.28s", strchr(found[i].name, ' '));
+		}
+	return kept;
+}
+
+static lw_choice gemm_choice(const lw_choice *choice)
+{
+	lw_choice gemm = *choice;
+
+	gemm.algorithm = 0;
+	gemm.family = LW_GEMM_CPU;
+	return gemm;
+}
+
+static size_t workspace(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice)
+{
+	const lw_choice taken = gemm_choice(choice);
+	const lw_gemm gemm = gemm_of(conv, pass);
+
+	return lw_gemm_workspace(context, &gemm, &taken);
+}
+
+static lw_status run(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice,
+		     const lw_conv_buffers *b)
+{
+	const lw_choice taken = gemm_choice(choice);
+	lw_gemm gemm = gemm_of(conv, pass);
+
+	gemm.workspace = b->workspace;
+	gemm.a = pass == LW_PASS_FORWARD ? b->x : b->gradient;
+	gemm.b = pass == LW_PASS_WEIGHT ? b->x : b->weight;
+	if (pass == LW_PASS_FORWARD) {
+		gemm.bias = b->bias;
+		gemm.c = b->y;
+	} else if (pass == LW_PASS_DATA) {
+		gemm.mask = conv->mask ? b->x : NULL;
+		gemm.c = b->x_gradient;
+	} else {
+		gemm.c = b->weight_gradient;
+	}
+	return lw_gemm_run(context, &gemm, &taken);
+}
+
+const lw_conv_family lw_conv_gemm = {"gemm", false, choices, workspace, run};
