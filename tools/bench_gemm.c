@@ -3,9 +3,17 @@
 
 #include <math.h>
 
+/* Forms of the product: as it is, and a linear layer's forward and backward of the weight, with an image in each part. */
+typedef enum form { PLAIN, FORWARD, WEIGHT } form;
+static const char *const form_names[] = {"C=AB", "C=AB'", "C=A'B"};
+
 /* Squares, and what linear layers and 1x1 convolutions ask for. */
-static const int default_shapes[][3] = {{512, 512, 512},   {1024, 1024, 1024}, {2048, 2048, 2048}, {64, 10, 2048},
-					{64, 500, 800},    {16, 9216, 4096},   {64, 576, 25088},   {16, 4096, 1000}};
+static const struct {
+	int shape[3];
+	form form;
+} defaults[] = {{{512, 512, 512}, PLAIN},      {{1024, 1024, 1024}, PLAIN},  {{2048, 2048, 2048}, PLAIN}, {{64, 10, 2048}, PLAIN},
+		{{64, 500, 800}, PLAIN},       {{16, 9216, 4096}, PLAIN},    {{64, 576, 25088}, PLAIN},   {{16, 4096, 1000}, PLAIN},
+		{{16, 4096, 9216}, FORWARD},   {{16, 4096, 4096}, FORWARD},  {{16, 1000, 4096}, FORWARD}, {{4096, 9216, 16}, WEIGHT}};
 
 typedef struct product {
 	lw_gemm gemm;
@@ -49,7 +57,7 @@ static lw_status choose(bench *b, const bench_row *row, product *p)
 	return make_workspace(b, p);
 }
 
-static lw_status add(bench *b, const int *shape)
+static lw_status add(bench *b, const int *shape, form as)
 {
 	const int m = shape[0], n = shape[1], k = shape[2];
 	bench_row *row;
@@ -58,6 +66,14 @@ static lw_status add(bench *b, const int *shape)
 	LW_TRY(bench_memory(b, &p, sizeof *p));
 	p->context = b->context;
 	p->gemm = (lw_gemm){.m = m, .n = n, .k = k, .lda = k, .ldb = n, .ldc = n, .parts = 1};
+	if (as == FORWARD) {
+		p->gemm.transpose_b = true;
+		p->gemm.ldb = k;
+	} else if (as == WEIGHT) {
+		p->gemm.transpose_a = true;
+		p->gemm.lda = m;
+		p->gemm.parts = lw_batch_parts(k);
+	}
 	LW_TRY(bench_buffer(b, &p->gemm.a, (size_t)m * (size_t)k, NAN));
 	LW_TRY(bench_buffer(b, &p->gemm.b, (size_t)k * (size_t)n, NAN));
 	LW_TRY(bench_buffer(b, &p->gemm.c, (size_t)m * (size_t)n, 0));
@@ -68,7 +84,7 @@ static lw_status add(bench *b, const int *shape)
 	row->peak = BENCH_FMA;
 	row->amount = row->peak_amount = 2e-9 * m * n * k;
 	snprintf(row->shape, sizeof row->shape, "%dx%dx%d", m, n, k);
-	snprintf(row->pass, sizeof row->pass, "C=AB");
+	snprintf(row->pass, sizeof row->pass, "%s", form_names[as]);
 	LW_TRY(choose(b, row, p));
 	snprintf(row->variant, sizeof row->variant, "%s", p->choice.name);
 	return LW_OK;
@@ -76,9 +92,10 @@ static lw_status add(bench *b, const int *shape)
 
 lw_status bench_gemm_rows(bench *b)
 {
-	int count = b->request->shape_count ? b->request->shape_count : (int)LW_COUNT(default_shapes);
+	int count = b->request->shape_count ? b->request->shape_count : (int)LW_COUNT(defaults);
 
 	for (int i = 0; i < count; i++)
-		LW_TRY(add(b, b->request->shape_count ? b->request->shapes[i] : default_shapes[i]));
+		LW_TRY(b->request->shape_count ? add(b, b->request->shapes[i], PLAIN)
+					       : add(b, defaults[i].shape, defaults[i].form));
 	return LW_OK;
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIMPLE, CPU = LW_GEMM_CPU, GPU, CLBLAST }; /* families */
+enum { SIMPLE, CPU = LW_GEMM_CPU, GPU, CLBLAST, SKINNY }; /* families */
 
 /* What lw_choice.tile holds of the CPU family: the tile; rows of B that a work-group packs at once; its columns; shares of the panels. */
 enum { VECTOR, VECTORS, ROWS, DEPTH, COLUMNS, SHARES };
@@ -157,6 +157,52 @@ static int list_cpu(const lw_op_context *context, const lw_gemm *g, lw_choice *l
 	return listed;
 }
 
+/* Few rows and a B past the caches, which takes as long as reading B does. */
+enum { SKINNY_ROWS = 32, SKINNY_FLOATS = 1 << 20 };
+
+static size_t skinny_floats(const lw_gemm *g, const cpu_plan *p)
+{
+	const int across = g->transpose_b ? p->tile.vector : p->tile.rows;
+
+	return lw_round_up((size_t)g->m, (size_t)across) * (size_t)(p->depth + p->columns);
+}
+
+/* Ways of gemm_skinny.cl: depth, and work-groups per unit. */
+static int list_skinny(const lw_op_context *context, const lw_gemm *g, lw_choice *list, int capacity)
+{
+	static const int ways[2][2][3] = {{{16, 64, 4}, {8, 64, 4}}, {{8, 512, 4}, {12, 512, 4}}};
+	const bool test = context->force_variant >= 0, wide = lw_op_vector_width(context->device, LW_TILE_WIDE) == LW_TILE_WIDE;
+	const int units = (int)lw_device_get_info(context->device)->compute_units;
+	const size_t local = lw_tile_local_floats(context->device), most = local < MOST_LOCAL_FLOATS ? local : MOST_LOCAL_FLOATS;
+	int count = 0;
+
+	if (!lw_tile_applies(context->device) || g->parts > 1 || g->m > SKINNY_ROWS ||
+	    (!test && (g->m < 2 || (double)g->n * g->k < SKINNY_FLOATS)))
+		return 0;
+	for (size_t i = 0; i < LW_COUNT(ways[0]) && count < capacity; i++) {
+		const int *way = ways[g->transpose_b][i];
+		const int rows = wide ? way[0] : lw_min_int(way[0], 8);
+		cpu_plan p = {.tile = {lw_op_vector_width(context->device, 4), 1, rows}, .depth = test ? 24 : way[1]};
+		const int lanes = g->transpose_b ? rows : (p.tile.vector = lw_op_vector_width(context->device, LW_TILE_WIDE));
+		int groups = units * way[2];
+
+		if (g->transpose_b)
+			p.tile.vector = lw_op_vector_width(context->device, (size_t)lw_max_int(g->m, 4));
+		/* rows of B that are long enough to fetch ahead */
+		while (!g->transpose_b && groups > units && g->n / groups < 512)
+			groups /= 2;
+		p.columns = (int)lw_round_up((size_t)((g->n + groups - 1) / groups), (size_t)lanes);
+		p.depth = lw_min_int(p.depth, g->k);
+		while (p.columns > lanes && skinny_floats(g, &p) > most)
+			p.columns = (int)lw_round_up((size_t)p.columns / 2, (size_t)lanes);
+		if (g->n < lanes || skinny_floats(g, &p) > local || (i > 0 && rows == list[count - 1].tile[ROWS]))
+			continue;
+		list[count] = (lw_choice){.family = SKINNY, .tile = {p.tile.vector, 1, rows, p.depth, p.columns, 1}};
+		snprintf(list[count++].name, sizeof list->name, "cpu skinny %dx%d k%d n%d", rows, p.tile.vector, p.depth, p.columns);
+	}
+	return count;
+}
+
 int lw_gemm_choices(const lw_op_context *context, const lw_gemm *g, lw_choice *list)
 {
 	const bool test = context->force_variant >= 0, gpu = lw_device_get_info(context->device)->type == LW_DEVICE_GPU;
@@ -169,6 +215,8 @@ int lw_gemm_choices(const lw_op_context *context, const lw_gemm *g, lw_choice *l
 		for (int i = 0; i < added; i++)
 			list[count++].family = GPU;
 	}
+	if (!gpu || test)
+		count += list_skinny(context, g, list + count, LW_MAX_CHOICES - 1 - count);
 	if (!gpu || test)
 		count += list_cpu(context, g, list + count, LW_MAX_CHOICES - 1 - count);
 	list[count++] = (lw_choice){.name = "simple", .family = SIMPLE};
@@ -257,6 +305,37 @@ static lw_status run_cpu(const lw_op_context *context, const lw_gemm *g, const l
 	return split ? lw_op_sum_parts(context, g->parts, (size_t)g->m * (size_t)g->n, g->workspace, g->c) : LW_OK;
 }
 
+static lw_status run_skinny(const lw_op_context *context, const lw_gemm *g, const lw_choice *choice)
+{
+	const int *t = choice->tile;
+	const cpu_plan p = {{t[VECTOR], t[VECTORS], t[ROWS]}, t[DEPTH], t[COLUMNS], 1};
+	const lw_variant variant = lw_tile_variant("gemm_skinny", g->transpose_b ? "along" : "across", &p.tile);
+	lw_launch launch;
+
+	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
+	lw_arg_buf(&launch, g->a);
+	lw_arg_buf(&launch, g->b);
+	lw_arg_buf(&launch, g->bias);
+	lw_arg_buf(&launch, g->mask);
+	lw_arg_buf(&launch, g->c);
+	lw_arg_local(&launch, skinny_floats(g, &p) * sizeof(float));
+	lw_arg_int(&launch, g->m);
+	lw_arg_int(&launch, g->n);
+	lw_arg_int(&launch, g->k);
+	lw_arg_int(&launch, g->lda);
+	lw_arg_int(&launch, g->ldb);
+	lw_arg_int(&launch, g->ldc);
+	lw_arg_int(&launch, g->transpose_a);
+	lw_arg_int(&launch, p.depth);
+	lw_arg_int(&launch, p.columns);
+	lw_arg_int(&launch, g->relu);
+	launch.dimensions = 1;
+	launch.global[0] = (size_t)((g->n + p.columns - 1) / p.columns);
+	launch.local[0] = 1;
+	launch.flops = 2.0 * g->m * g->n * g->k;
+	return lw_queue_launch(context->queue, &launch, NULL);
+}
+
 /* What follows a product whose kernel does not do it. */
 static lw_status finish(const lw_op_context *context, const lw_gemm *g, lw_buf *bias)
 {
@@ -296,5 +375,7 @@ lw_status lw_gemm_run(const lw_op_context *context, const lw_gemm *g, const lw_c
 		LW_TRY(lw_gemm_gpu_run(context, g, &taken));
 		return finish(context, g, NULL);
 	}
+	if (taken.family == SKINNY)
+		return run_skinny(context, g, &taken);
 	return taken.family == CPU ? run_cpu(context, g, &taken) : run_simple(context, g);
 }
