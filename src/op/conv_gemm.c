@@ -26,13 +26,19 @@ static bool applies(const lw_conv *conv, lw_pass pass)
 	return conv->groups == 1 && (pass != LW_PASS_WEIGHT || conv->images % conv->parts == 0);
 }
 
+/* With few channels packing costs more than it saves, and the slab of conv_cpu.c is faster. */
+static bool suits(const lw_conv *conv, lw_pass pass)
+{
+	return pass == LW_PASS_WEIGHT || lw_min_int(conv->channels, conv->out_channels) >= 256;
+}
+
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
 	const lw_gemm gemm = gemm_of(conv, pass);
 	lw_choice found[LW_MAX_CHOICES];
 	int count, kept = 0;
 
-	if (!applies(conv, pass))
+	if (!applies(conv, pass) || (context->force_variant < 0 && !suits(conv, pass)))
 		return 0;
 	count = lw_gemm_choices(context, &gemm, found);
 	for (int i = 0; i < count && kept < capacity; i++)
