@@ -19,8 +19,11 @@
 
 enum { LINE = 16 }; /* floats that are fetched at once */
 
-/* to[p * width + i] = op(A)(first + i, begin + p); past the last row that one again. */
-static inline void pack(__global const float *restrict a, __local float *restrict to, int first, int m, int begin, int depth,
+/*
+ * to[p * width + i] = op(A)(first + i, begin + p); past the last row that one again. No restrict: what inlining makes of it
+ * is unknown to Oclgrind.
+ */
+static inline void pack(__global const float *a, __local float *to, int first, int m, int begin, int depth,
 			int lda, int transposed, const int width)
 {
 	for (int i = 0; i < width; i++) {
