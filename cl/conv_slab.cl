@@ -1,6 +1,11 @@
 /*
  * conv_slab.cl: what the convolutions for CPUs copy into local memory, for inclusion behind tile.cl.
  */
+#ifndef VECTOR
+#define VECTOR 4
+typedef LW_FLOAT(VECTOR) vector;
+#endif
+
 static inline void clear(__local float *to, int count)
 {
 	int i = 0;

@@ -14,7 +14,7 @@
 #include "tile.cl"
 
 /* A hint that what p points to is soon read, for compilers to a processor's own code: an interpreter of SPIR may not know it. */
-#define AHEAD(p)
+#define AHEAD(p) (void)(p);
 #if LW_DEVICE_CPU && defined(__has_builtin) && !defined(__SPIR__) && !defined(__SPIR64__)
 #if __has_builtin(__builtin_prefetch)
 #undef AHEAD
@@ -119,7 +119,9 @@ gemm(__global const float *restrict a, __global const float *restrict b, __globa
 	const int k_begin = PART_BEGIN(part), k_end = PART_BEGIN(part + 1);
 	c += (size_t)part * m * ldc;
 #else
+#if PARTS
 	int part = 0;
+#endif
 	const int k_begin = 0, k_end = k;
 #endif
 

@@ -9,7 +9,7 @@
 #include "tile.cl"
 
 /* A hint that what p points to is soon read, for compilers to a processor's own code: an interpreter of SPIR may not know it. */
-#define AHEAD(p)
+#define AHEAD(p) (void)(p);
 #if LW_DEVICE_CPU && defined(__has_builtin) && !defined(__SPIR__) && !defined(__SPIR64__)
 #if __has_builtin(__builtin_prefetch)
 #undef AHEAD

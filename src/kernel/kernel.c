@@ -171,6 +171,9 @@ static void announce(kernel_table *table)
 		lw_log(LW_LOG_INFO, "compiling kernels for %s", lw_device_label(table->device));
 }
 
+/* Not every driver takes programs from several threads at once (Oclgrind does not): files are read and checked side by side, programs made in turn. */
+static pthread_mutex_t driver = PTHREAD_MUTEX_INITIALIZER;
+
 /* From the disk cache, as far as the driver takes what was kept. */
 static bool load(kernel_table *table, built_kernel *k, const lw_variant *variant, const char *options)
 {
@@ -180,10 +183,12 @@ static bool load(kernel_table *table, built_kernel *k, const lw_variant *variant
 
 	if (!binary)
 		return false;
+	pthread_mutex_lock(&driver);
 	status = lw_program_create_binary(&k->program, table->device, binary, size, options);
-	free(binary);
 	if (status == LW_OK)
 		status = lw_kernel_create(&k->kernel, k->program, variant->function);
+	pthread_mutex_unlock(&driver);
+	free(binary);
 	if (status != LW_OK) {
 		lw_log(LW_LOG_DEBUG, "the driver refuses the kept %s: %s", variant->function, lw_last_error());
 		lw_program_destroy(&k->program);
@@ -200,11 +205,15 @@ static lw_status compile(kernel_table *table, built_kernel *k, const lw_variant 
 	lw_status status;
 
 	announce(table);
+	pthread_mutex_lock(&driver);
 	status = lw_program_create(&k->program, table->device, text, options);
 	if (status != LW_OK)
-		return lw_fail_prefix(status, "%s.cl on %s", variant->source, lw_device_label(table->device));
-	table->compiled++;
-	return lw_kernel_create(&k->kernel, k->program, variant->function);
+		status = lw_fail_prefix(status, "%s.cl on %s", variant->source, lw_device_label(table->device));
+	else
+		status = lw_kernel_create(&k->kernel, k->program, variant->function);
+	pthread_mutex_unlock(&driver);
+	table->compiled += status == LW_OK;
+	return status;
 }
 
 static lw_status build(built_kernel *k, kernel_table *table, const lw_variant *variant)
