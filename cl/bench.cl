@@ -6,6 +6,10 @@
 #ifndef VECTOR
 #define VECTOR 1
 #endif
+/* 1: what is copied goes around the caches */
+#ifndef STREAM
+#define STREAM 0
+#endif
 #define T LW_FLOAT(VECTOR)
 
 /* Ten chains that do not wait for each other: more than latency x units of what there is. 20 x VECTOR x rounds FLOPs an item. */
@@ -37,7 +41,7 @@ __kernel void bench_copy(__global const float *from, __global float *to, int run
 	const size_t begin = get_global_id(0) * (size_t)run * VECTOR;
 
 	for (int i = 0; i < run; i++)
-		LW_STORE(VECTOR, LW_LOAD(VECTOR, from + begin + (size_t)i * VECTOR), to + begin + (size_t)i * VECTOR);
+		LW_STREAM(STREAM, VECTOR, LW_LOAD(VECTOR, from + begin + (size_t)i * VECTOR), to + begin + (size_t)i * VECTOR);
 }
 
 /* to = a + factor * b */
@@ -47,6 +51,6 @@ __kernel void bench_triad(__global const float *a, __global const float *b, __gl
 
 	for (int i = 0; i < run; i++) {
 		const size_t at = begin + (size_t)i * VECTOR;
-		LW_STORE(VECTOR, fma((T)(factor), LW_LOAD(VECTOR, b + at), LW_LOAD(VECTOR, a + at)), to + at);
+		LW_STREAM(STREAM, VECTOR, fma((T)(factor), LW_LOAD(VECTOR, b + at), LW_LOAD(VECTOR, a + at)), to + at);
 	}
 }

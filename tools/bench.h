@@ -24,7 +24,8 @@ typedef struct bench_request {
 	int shapes[BENCH_MAX_LIST][BENCH_MAX_SHAPE];
 	int shape_count;
 	unsigned passes; /* bit p: pass p of bench_conv.c */
-	int params;
+	int params[BENCH_MAX_LIST];
+	int param_count;
 	const char *rule, *op;
 	int groups[BENCH_MAX_LIST];
 	int group_count;
@@ -35,7 +36,7 @@ typedef struct bench_request {
 	bool once, per_group;
 } bench_request;
 
-typedef enum bench_peak { BENCH_FMA, BENCH_COPY, BENCH_PEAK_COUNT } bench_peak;
+typedef enum bench_peak { BENCH_FMA, BENCH_COPY, BENCH_TRIAD, BENCH_PEAK_COUNT } bench_peak;
 
 struct bench;
 typedef struct bench_row {
@@ -80,7 +81,7 @@ lw_status bench_own(bench *b, void *pointer, void (*destroy)(void *pointer));
 /* Seconds of one run of a row, the best of a few after a first that is not counted. */
 lw_status bench_try(bench *b, const bench_row *row, double *seconds);
 
-/* Adds the rows of a benchmark. all: every candidate; else the best two alone. */
+/* Adds the rows of a benchmark. all: every candidate; else the best of each kind alone. */
 lw_status bench_peak_rows(bench *b, bool all);
 lw_status bench_conv_rows(bench *b);
 lw_status bench_gemm_rows(bench *b);

@@ -5,18 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PEAK_FMA, PEAK_COPY, PEAK_TRIAD };
 enum { FMA_CHAINS = 10, CPU_RUN_FLOATS = 16384 };
 static const size_t memory_floats = 1 << 24; /* 64 MiB a buffer: past the caches */
 static const double fma_seconds = 3e-3;
 
 typedef struct peak {
-	int kind, width, rounds;
+	bench_peak kind;
+	int width, rounds;
+	bool stream;
 	size_t items, floats;
 	lw_buf *a, *b, *to;
 } peak;
 
 static const int widths[] = {1, 4, 8, 16};
+enum { STREAM_WIDTH = 16 }; /* a cache line */
 
 static bool is_cpu(const bench *b) { return lw_device_get_info(b->device)->type == LW_DEVICE_CPU; }
 
@@ -28,16 +30,17 @@ static lw_status run(bench *b, void *state)
 	lw_launch launch;
 
 	lw_variant_option(&variant, "VECTOR", p->width);
+	lw_variant_option(&variant, "STREAM", p->stream);
 	LW_TRY(lw_launch_begin(&launch, b->device, &variant));
-	if (p->kind != PEAK_FMA)
+	if (p->kind != BENCH_FMA)
 		lw_arg_buf(&launch, p->a);
-	if (p->kind == PEAK_TRIAD)
+	if (p->kind == BENCH_TRIAD)
 		lw_arg_buf(&launch, p->b);
 	lw_arg_buf(&launch, p->to);
-	lw_arg_int(&launch, p->kind == PEAK_FMA ? p->rounds : (int)(p->floats / p->items) / p->width);
-	if (p->kind == PEAK_FMA)
+	lw_arg_int(&launch, p->kind == BENCH_FMA ? p->rounds : (int)(p->floats / p->items) / p->width);
+	if (p->kind == BENCH_FMA)
 		lw_arg_float(&launch, 0.999f);
-	if (p->kind != PEAK_COPY)
+	if (p->kind != BENCH_COPY)
 		lw_arg_float(&launch, 0.001f);
 	/* vectors want a CPU's work-group to be one item; scalars are the compiler's to put together */
 	lw_launch_1d(&launch, p->items, is_cpu(b) && p->width > 1 ? 1 : 0);
@@ -64,7 +67,7 @@ static lw_status add_fma(bench *b, int width)
 	peak *p;
 
 	LW_TRY(bench_memory(b, &p, sizeof *p));
-	*p = (peak){.kind = PEAK_FMA, .width = width};
+	*p = (peak){.kind = BENCH_FMA, .width = width};
 	p->items = is_cpu(b) && width > 1 ? 8 * (size_t)info->compute_units : 2048 * (size_t)info->compute_units;
 	LW_TRY(bench_buffer(b, &p->to, p->items * (size_t)width, 0));
 	LW_TRY(bench_add(b, &row));
@@ -81,7 +84,7 @@ static lw_status add_fma(bench *b, int width)
 	return LW_OK;
 }
 
-static lw_status add_memory(bench *b, int kind, int width, const peak *buffers)
+static lw_status add_memory(bench *b, bench_peak kind, int width, bool stream, const peak *buffers)
 {
 	bench_row *row;
 	peak *p;
@@ -90,17 +93,18 @@ static lw_status add_memory(bench *b, int kind, int width, const peak *buffers)
 	*p = *buffers;
 	p->kind = kind;
 	p->width = width;
+	p->stream = stream;
 	p->items = p->floats / (is_cpu(b) ? CPU_RUN_FLOATS : (size_t)width);
 	LW_TRY(bench_add(b, &row));
 	row->run = run;
 	row->state = p;
 	row->bench = "peak";
 	row->unit = "GB/s";
-	row->peak = BENCH_COPY;
-	row->amount = row->peak_amount = 1e-9 * sizeof(float) * (kind == PEAK_COPY ? 2 : 3) * (double)p->floats;
+	row->peak = kind;
+	row->amount = row->peak_amount = 1e-9 * sizeof(float) * (kind == BENCH_COPY ? 2 : 3) * (double)p->floats;
 	snprintf(row->shape, sizeof row->shape, "%zu", p->floats);
-	snprintf(row->pass, sizeof row->pass, kind == PEAK_COPY ? "copy" : "triad");
-	snprintf(row->variant, sizeof row->variant, "float%d", width);
+	snprintf(row->pass, sizeof row->pass, kind == BENCH_COPY ? "copy" : "triad");
+	snprintf(row->variant, sizeof row->variant, "float%d%s", width, stream ? ", around the caches" : "");
 	return LW_OK;
 }
 
@@ -114,10 +118,12 @@ static lw_status add_memory_rows(bench *b)
 	LW_TRY(bench_buffer(b, &buffers.a, buffers.floats, 1.0f));
 	LW_TRY(bench_buffer(b, &buffers.b, buffers.floats, 2.0f));
 	LW_TRY(bench_buffer(b, &buffers.to, buffers.floats, 0.0f));
-	for (size_t i = 0; i < LW_COUNT(widths); i++)
-		LW_TRY(add_memory(b, PEAK_COPY, widths[i], &buffers));
-	for (size_t i = 0; i < LW_COUNT(widths); i++)
-		LW_TRY(add_memory(b, PEAK_TRIAD, widths[i], &buffers));
+	for (bench_peak kind = BENCH_COPY; kind <= BENCH_TRIAD; kind++) {
+		for (size_t i = 0; i < LW_COUNT(widths); i++)
+			LW_TRY(add_memory(b, kind, widths[i], false, &buffers));
+		if (is_cpu(b))
+			LW_TRY(add_memory(b, kind, STREAM_WIDTH, true, &buffers));
+	}
 	return LW_OK;
 }
 
@@ -136,8 +142,6 @@ lw_status bench_peak_rows(bench *b, bool all)
 		const bench_row *row = &b->rows[i];
 		double seconds;
 
-		if (((const peak *)row->state)->kind == PEAK_TRIAD)
-			continue;
 		LW_TRY(bench_try(b, row, &seconds));
 		if (row->peak_amount / seconds > b->peak_rates[row->peak]) {
 			b->peak_rates[row->peak] = row->peak_amount / seconds;

@@ -5,7 +5,7 @@
 #include <math.h>
 
 static const char *const default_rules[] = {"sgd", "adamw"};
-static const int default_groups[] = {1, 2, 8, 32};
+static const int default_groups[] = {1, 160}, default_params[] = {11000000, 60000000};
 
 enum { PIECE_FLOATS = 128 }; /* groups begin at multiples of this, as in a plan's arena */
 
@@ -61,12 +61,12 @@ static void destroy_tables(void *state)
 	lw_buf_destroy(&u->rows);
 }
 
-static lw_status make_tables(bench *b, const lw_rule_options *options, int groups, update *u)
+static lw_status make_tables(bench *b, const lw_rule_options *options, int params, int groups, update *u)
 {
 	float *rows;
 
 	LW_TRY(bench_own(b, u, destroy_tables));
-	LW_TRY(make_chunks(b, b->request->params, groups, u));
+	LW_TRY(make_chunks(b, params, groups, u));
 	LW_TRY(bench_memory(b, &rows, (size_t)groups * LW_RULE_ROW * sizeof *rows));
 	for (int g = 0; g < groups; g++)
 		u->rule->row(options, 1e-6 / (g + 1), options->weight_decay, 1000, rows + g * LW_RULE_ROW);
@@ -75,10 +75,9 @@ static lw_status make_tables(bench *b, const lw_rule_options *options, int group
 	return lw_queue_finish(b->queue);
 }
 
-static lw_status add(bench *b, const lw_rule_options *options, const arenas *shared, int groups)
+static lw_status add(bench *b, const lw_rule_options *options, const arenas *shared, int params, int groups)
 {
 	const lw_rule *rule = lw_rule_find(options->rule);
-	int params = b->request->params;
 	bench_row *row;
 	update *u;
 
@@ -86,12 +85,12 @@ static lw_status add(bench *b, const lw_rule_options *options, const arenas *sha
 		return lw_fail(LW_E_ARGUMENT, "%d parameters are too few for %d groups", params, groups);
 	LW_TRY(bench_memory(b, &u, sizeof *u));
 	*u = (update){.rule = rule, .context = b->context, .arenas = *shared};
-	LW_TRY(make_tables(b, options, groups, u));
+	LW_TRY(make_tables(b, options, params, groups, u));
 	LW_TRY(bench_add(b, &row));
 	row->run = run;
 	row->state = u;
 	row->unit = "GB/s";
-	row->peak = BENCH_COPY;
+	row->peak = BENCH_TRIAD;
 	row->amount = row->peak_amount = 1e-9 * rule->bytes_per_param(options) * params;
 	snprintf(row->shape, sizeof row->shape, "%d", params);
 	snprintf(row->pass, sizeof row->pass, "%s", rule->name);
@@ -99,7 +98,7 @@ static lw_status add(bench *b, const lw_rule_options *options, const arenas *sha
 	return LW_OK;
 }
 
-static lw_status add_rule(bench *b, const char *name, arenas shared)
+static lw_status add_rule(bench *b, const char *name, int params, arenas shared)
 {
 	const bench_request *r = b->request;
 	lw_optim_options optim;
@@ -115,21 +114,30 @@ static lw_status add_rule(bench *b, const char *name, arenas shared)
 	states = rule->states(&optim.rule);
 	for (int s = 0; s < LW_RULE_MAX_STATES; s++)
 		if (states >> s & 1)
-			LW_TRY(bench_buffer(b, &shared.states[s], (size_t)r->params, 0.01f));
+			LW_TRY(bench_buffer(b, &shared.states[s], (size_t)params, 0.01f));
 	for (int i = 0; i < (r->group_count ? r->group_count : (int)LW_COUNT(default_groups)); i++)
-		LW_TRY(add(b, &optim.rule, &shared, r->group_count ? r->groups[i] : default_groups[i]));
+		LW_TRY(add(b, &optim.rule, &shared, params, r->group_count ? r->groups[i] : default_groups[i]));
+	return LW_OK;
+}
+
+static lw_status add_size(bench *b, int params)
+{
+	arenas shared = {0};
+
+	LW_TRY(bench_buffer(b, &shared.params, (size_t)params, NAN));
+	LW_TRY(bench_buffer(b, &shared.gradients, (size_t)params, NAN));
+	if (b->request->rule)
+		return add_rule(b, b->request->rule, params, shared);
+	for (size_t i = 0; i < LW_COUNT(default_rules); i++)
+		LW_TRY(add_rule(b, default_rules[i], params, shared));
 	return LW_OK;
 }
 
 lw_status bench_update_rows(bench *b)
 {
-	arenas shared = {0};
+	const bench_request *r = b->request;
 
-	LW_TRY(bench_buffer(b, &shared.params, (size_t)b->request->params, NAN));
-	LW_TRY(bench_buffer(b, &shared.gradients, (size_t)b->request->params, NAN));
-	if (b->request->rule)
-		return add_rule(b, b->request->rule, shared);
-	for (size_t i = 0; i < LW_COUNT(default_rules); i++)
-		LW_TRY(add_rule(b, default_rules[i], shared));
+	for (int i = 0; i < (r->param_count ? r->param_count : (int)LW_COUNT(default_params)); i++)
+		LW_TRY(add_size(b, r->param_count ? r->params[i] : default_params[i]));
 	return LW_OK;
 }

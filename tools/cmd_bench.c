@@ -48,9 +48,9 @@ static const struct argp_option options[] = {
 	{"pass", OPTION_PASS, "LIST", 0, "conv: of fwd, bwd_data, bwd_filter (all)", 2},
 	{"packed", OPTION_PACKED, NULL, 0, "conv: filters stay packed from run to run, as where they do not change", 2},
 	{NULL, 0, NULL, 0, "update:", 3},
-	{"params", OPTION_PARAMS, "N", 0, "Parameters (11000000)", 3},
+	{"params", OPTION_PARAMS, "LIST", 0, "Numbers of parameters, rows each (11000000,60000000)", 3},
 	{"rule", OPTION_RULE, "RULE", 0, "Update rule (sgd with momentum, and adamw)", 3},
-	{"groups", OPTION_GROUPS, "LIST", 0, "update, step: numbers of groups, a row each, e.g. 1,2,8,32 (update: these; step: 1)", 3},
+	{"groups", OPTION_GROUPS, "LIST", 0, "update, step: numbers of groups, a row each, e.g. 1,2,8,32 (update: 1,160; step: 1)", 3},
 	{NULL, 0, NULL, 0, "op:", 3},
 	{"op", OPTION_OP, "KIND", 0, "Only this operator (all that memory bounds)", 3},
 	{NULL, 0, NULL, 0, "step:", 4},
@@ -117,13 +117,16 @@ static unsigned read_words(const char *name, const char *text, const char *const
 	}
 }
 
-static void read_groups(bench_request *r, const char *text, struct argp_state *state)
+static int read_numbers(const char *name, const char *text, int numbers[BENCH_MAX_LIST], int most, struct argp_state *state)
 {
-	for (r->group_count = 0; *text; r->group_count++)
-		if (r->group_count == BENCH_MAX_LIST || !parse_number(text, 1, &r->groups[r->group_count], &text))
-			argp_error(state, "--groups: whole numbers from 1 were expected, with commas between them");
-	if (!r->group_count)
-		argp_error(state, "--groups: a number was expected");
+	int count = 0;
+
+	for (; *text; count++)
+		if (count == BENCH_MAX_LIST || !parse_number(text, 1, &numbers[count], &text) || numbers[count] > most)
+			argp_error(state, "--%s: whole numbers from 1 to %d were expected, with commas between them", name, most);
+	if (!count)
+		argp_error(state, "--%s: a number was expected", name);
+	return count;
 }
 
 static void read_shapes(arguments *a, struct argp_state *state)
@@ -245,7 +248,7 @@ static error_t parse_special(int key, char *argument, struct argp_state *state)
 		r->packed = true;
 		return 0;
 	case OPTION_PARAMS:
-		r->params = read_number("params", argument, 1 << 30, state);
+		r->param_count = read_numbers("params", argument, r->params, 1 << 30, state);
 		return 0;
 	case OPTION_OP:
 		r->op = argument;
@@ -254,7 +257,7 @@ static error_t parse_special(int key, char *argument, struct argp_state *state)
 		r->rule = argument;
 		return 0;
 	case OPTION_GROUPS:
-		read_groups(r, argument, state);
+		r->group_count = read_numbers("groups", argument, r->groups, INT_MAX, state);
 		return 0;
 	case OPTION_RECIPE:
 		r->recipe = argument;
@@ -303,7 +306,7 @@ static const struct argp parser = {
 	.options = options,
 	.parser = parse,
 	.args_doc = "peak|conv|gemm|update|op|step",
-	.doc = "Measures what a device does, each row beside the device's peak (fused multiply-adds, or copying memory) measured in the "
+	.doc = "Measures what a device does, each row beside the device's peak (fused multiply-adds, or moving memory) measured in the "
 	       "same rounds. Rows are measured in turn; the table has medians and minima."
 	       "\vExamples:\n"
 	       "  layerwise bench peak\n"
@@ -335,7 +338,7 @@ static lw_status measure(bench *b, const arguments *a)
 
 int cmd_bench(int argc, char **argv)
 {
-	arguments a = {.request = {.repeat = 11, .tune = true, .format = LW_TABLE_MARKDOWN, .passes = ~0u, .params = 11000000, .once = true}};
+	arguments a = {.request = {.repeat = 11, .tune = true, .format = LW_TABLE_MARKDOWN, .passes = ~0u, .once = true}};
 	bench b = {.request = &a.request};
 	lw_status status;
 	int code;
