@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_WEIGHTS = 16 };
+enum { MAX_WEIGHTS = 16, OPTION_TUNE = 256 };
 
 typedef struct arguments {
 	tool_options shared;
@@ -15,6 +15,7 @@ typedef struct arguments {
 	const char *weights[MAX_WEIGHTS];
 	size_t weight_count;
 	bool json;
+	lw_tuning_use tuning;
 } arguments;
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -33,6 +34,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 	case 'p':
 		a->predictions = argument;
 		return 0;
+	case OPTION_TUNE:
+		a->tuning = tool_parse_tune(argument, state);
+		return 0;
 	case 'j':
 		a->json = true;
 		return 0;
@@ -45,6 +49,10 @@ static const struct argp_option options[] = {
 	{"weights", 'w', "W", 0, "Weights to evaluate (safetensors), instead of the recipe's model.weights; may be repeated, later files win", 0},
 	{"predict", 'p', "OUT.jsonl", 0,
 	 "Write one JSON object a sample: {\"index\", \"label\", \"prediction\", \"probabilities\"}", 0},
+	{"tune", OPTION_TUNE, "on|off", 0,
+	 "on: search which kernels are fastest on the device, first; off: do not take what was found earlier. Without it what is "
+	 "known is taken, and nothing is searched",
+	 0},
 	{"json", 'j', NULL, 0, "Print one JSON object: {\"accuracy\", \"loss\", \"samples\"}", 0},
 	{0},
 };
@@ -163,10 +171,14 @@ static int print_result(const arguments *a, const lw_dataset *set, double accura
 
 static int run_on(const arguments *a, tool_work *work, const lw_dataset *set)
 {
-	int code = tool_work_plan(work, &a->shared, 1, true);
 	double accuracy, loss;
 	lw_status status;
+	int code;
 
+	work->tuning = a->tuning;
+	code = tool_work_plan(work, &a->shared, 1, true);
+	if (code == TOOL_OK && a->tuning == LW_TUNING_ON)
+		code = tool_work_tune(work, true);
 	if (code != TOOL_OK)
 		return code;
 	status = evaluate(a, work, set, &accuracy, &loss);

@@ -42,9 +42,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 		a->or_start = key == OPTION_RESUME_OR_START;
 		return 0;
 	case OPTION_TUNE:
-		if (strcmp(argument, "on") != 0 && strcmp(argument, "off") != 0)
-			argp_error(state, "--tune: `%s` was found, on or off was expected", argument);
-		a->tuning = strcmp(argument, "on") == 0 ? LW_TUNING_ON : LW_TUNING_OFF;
+		a->tuning = tool_parse_tune(argument, state);
 		return 0;
 	case 'j':
 		a->json = true;

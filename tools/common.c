@@ -136,6 +136,13 @@ error_t tool_parse_recipe(int key, char *argument, struct argp_state *state, con
 	return 0;
 }
 
+lw_tuning_use tool_parse_tune(const char *argument, const struct argp_state *state)
+{
+	if (strcmp(argument, "on") != 0 && strcmp(argument, "off") != 0)
+		argp_error(state, "--tune: `%s` was found, on or off was expected", argument);
+	return strcmp(argument, "on") == 0 ? LW_TUNING_ON : LW_TUNING_OFF;
+}
+
 const struct argp tool_recipe_argp = {.options = recipe_options, .parser = parse_shared};
 const struct argp tool_device_argp = {.options = device_options, .parser = parse_shared};
 

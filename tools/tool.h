@@ -30,6 +30,8 @@ extern const struct argp tool_recipe_argp;
 extern const struct argp tool_device_argp;
 /* The one argument of commands that take a recipe: what their parsers give unknown keys to. */
 error_t tool_parse_recipe(int key, char *argument, struct argp_state *state, const char **recipe);
+/* The value of --tune; anything but on and off ends the command. */
+lw_tuning_use tool_parse_tune(const char *argument, const struct argp_state *state);
 /* One more --set: the key becomes a list of these texts, taken as they are whatever they hold. */
 lw_status tool_add_set(tool_options *options, const char *key, const char *const *texts, size_t count);
 /* One more --set as it would be given. */

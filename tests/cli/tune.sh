@@ -33,6 +33,12 @@ LAYERWISE_TUNE=off expect 0 '' "${short[@]}" --set train.batch=8
 ! grep -q 'tuned in' err || fail "LAYERWISE_TUNE=off tuned: $(cat err)"
 expect 0 'tuned in' "${short[@]}" --tune on
 expect 2 'on or off' "${short[@]}" --tune maybe
+evaluate=(eval recipe.yaml --weights first.safetensors --set "data.test=[$images/t10k-images-idx3-ubyte.gz,$images/t10k-labels-idx1-ubyte.gz]")
+expect 0 '' "${evaluate[@]}"
+! grep -q 'tuned in' err || fail "eval searched without --tune: $(cat err)"
+expect 0 'tuned in' "${evaluate[@]}" --tune on
+expect 0 '' "${evaluate[@]}" --tune off
+expect 2 'on or off' "${evaluate[@]}" --tune maybe
 
 echo "the command"
 for arguments in "recipe.yaml --batch 4" "--arch lenet --batch 2 --budget 5" "--shape 2,3,8,8,4,3,3,1,1 --shape 1,4,9,9,4,3,3,2,1,4 --reproducible"; do
