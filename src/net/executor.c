@@ -176,7 +176,7 @@ void lw_executor_destroy(lw_executor **executor)
 
 static lw_buf *value_buf(const lw_tape *tape, int value) { return value < 0 ? NULL : tape->values[value].buf; }
 
-static void fill_call(const lw_executor *e, const lw_tape *tape, const lw_instruction *instruction, uint32_t step, lw_op_call *call)
+static void fill_call(const lw_executor *e, const lw_tape *tape, lw_instruction *instruction, uint32_t step, lw_op_call *call)
 {
 	const lw_node *node = &e->net->nodes[instruction->node];
 	const lw_unit *unit = &instruction->unit;
@@ -195,7 +195,7 @@ static void fill_call(const lw_executor *e, const lw_tape *tape, const lw_instru
 		call->param[slot] = e->params[node->params[slot]];
 }
 
-static lw_status run_backward(lw_executor *e, const lw_instruction *instruction, int index, uint32_t step)
+static lw_status run_backward(lw_executor *e, lw_instruction *instruction, int index, uint32_t step)
 {
 	const lw_node *node = &e->net->nodes[instruction->node];
 	lw_op_call call;
@@ -237,7 +237,7 @@ static lw_status run_loss(lw_executor *e, const lw_instruction *instruction)
 
 static lw_status run_instruction(lw_executor *e, const lw_tape *tape, int index, uint32_t step)
 {
-	const lw_instruction *instruction = &tape->instructions[index];
+	lw_instruction *instruction = &tape->instructions[index];
 	const lw_node *node = &e->net->nodes[instruction->node];
 	lw_op_call call;
 

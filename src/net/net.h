@@ -101,6 +101,7 @@ typedef struct lw_instruction {
 	int output_gradient;
 	int workspace;
 	int from, to;         /* of accumulate; of mask: the relu's output, the gradient */
+	lw_kept_choices kept; /* by the operator; the workspace was sized for them */
 } lw_instruction;
 
 typedef struct lw_tape {
@@ -127,7 +128,7 @@ typedef struct lw_tape_options {
 } lw_tape_options;
 
 /* The instruction's call but for its buffers and counters. */
-void lw_describe_call(const lw_net *net, const lw_instruction *instruction, int batch, lw_op_call *call);
+void lw_describe_call(const lw_net *net, lw_instruction *instruction, int batch, lw_op_call *call);
 
 lw_status lw_tape_create(lw_tape *tape, const lw_net *net, const lw_tape_options *options);
 void lw_tape_clear(lw_tape *tape);

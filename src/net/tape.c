@@ -60,12 +60,13 @@ static lw_status batch_rule(const builder *b, const lw_node *node, lw_op_rule *r
 	return node->op->rule(&node->options, shapes, node->input_count, rule);
 }
 
-void lw_describe_call(const lw_net *net, const lw_instruction *instruction, int batch, lw_op_call *call)
+void lw_describe_call(const lw_net *net, lw_instruction *instruction, int batch, lw_op_call *call)
 {
 	const lw_node *node = &net->nodes[instruction->node];
 	const lw_unit *unit = &instruction->unit;
 
-	*call = (lw_op_call){.options = &node->options,
+	*call = (lw_op_call){.kept = &instruction->kept,
+			     .options = &node->options,
 			     .input_count = node->input_count,
 			     .output_shape = lw_net_shape(net, instruction->node, batch),
 			     .training = instruction->training,
@@ -79,7 +80,7 @@ void lw_describe_call(const lw_net *net, const lw_instruction *instruction, int 
 }
 
 /* Scratch of a pass where it depends on how the layer is computed. */
-static size_t chosen_workspace(const builder *b, const lw_instruction *instruction, lw_pass pass)
+static size_t chosen_workspace(const builder *b, lw_instruction *instruction, lw_pass pass)
 {
 	lw_op_call call;
 
@@ -89,7 +90,7 @@ static size_t chosen_workspace(const builder *b, const lw_instruction *instructi
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-static size_t backward_workspace(const builder *b, const lw_node *node, const lw_instruction *instruction, const lw_op_rule *rule)
+static size_t backward_workspace(const builder *b, const lw_node *node, lw_instruction *instruction, const lw_op_rule *rule)
 {
 	bool data = false, weight = false;
 	size_t bytes = 0;
@@ -107,7 +108,7 @@ static size_t backward_workspace(const builder *b, const lw_node *node, const lw
 	return bytes;
 }
 
-static size_t forward_workspace(const builder *b, const lw_node *node, const lw_instruction *instruction, const lw_op_rule *rule)
+static size_t forward_workspace(const builder *b, const lw_node *node, lw_instruction *instruction, const lw_op_rule *rule)
 {
 	if (!node->op->workspace || !b->options->context)
 		return rule->forward_workspace;

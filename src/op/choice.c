@@ -16,17 +16,13 @@ void lw_op_tuning_key(const lw_op_context *context, const lw_op *op, const lw_op
 		 context->precision == LW_PRECISION_FAST ? "fast" : "accurate", context->reproducible ? " reproducible" : "");
 }
 
-lw_status lw_op_choose(const lw_op_context *context, const lw_op *op, const lw_op_call *call, lw_pass pass, lw_choice *choice)
+static lw_status find(const lw_op_context *context, const lw_op *op, const lw_op_call *call, lw_pass pass, lw_choice *choice)
 {
 	lw_choice list[LW_MAX_CHOICES];
 	char key[LW_TUNING_KEY];
 	const char *found;
 	int count;
 
-	if (context->force_choice) {
-		*choice = *context->force_choice;
-		return LW_OK;
-	}
 	count = op->choices(context, call, pass, list);
 	if (!count)
 		return lw_fail(LW_E_UNSUPPORTED, "%s: there is no kernel for this shape on this device", op->kind);
@@ -42,5 +38,24 @@ lw_status lw_op_choose(const lw_op_context *context, const lw_op *op, const lw_o
 	for (int i = 0; found && i < count; i++)
 		if (strcmp(list[i].name, found) == 0)
 			*choice = list[i];
+	return LW_OK;
+}
+
+lw_status lw_op_choose(const lw_op_context *context, const lw_op *op, const lw_op_call *call, lw_pass pass, lw_choice *choice)
+{
+	lw_kept_choices *kept = context->force_variant < 0 ? call->kept : NULL;
+
+	if (context->force_choice) {
+		*choice = *context->force_choice;
+		return LW_OK;
+	}
+	if (!kept || !kept->known[pass]) {
+		LW_TRY(find(context, op, call, pass, choice));
+		if (!kept)
+			return LW_OK;
+		kept->choice[pass] = *choice;
+		kept->known[pass] = true;
+	}
+	*choice = kept->choice[pass];
 	return LW_OK;
 }

@@ -68,6 +68,7 @@ typedef struct lw_op_call {
 	 */
 	bool relu, mask_input;
 	uint32_t seed, step, layer; /* counters of dropout's random numbers */
+	struct lw_kept_choices *kept; /* of calls made again and again; NULL: nothing is kept */
 } lw_op_call;
 
 typedef enum lw_pass { LW_PASS_FORWARD, LW_PASS_DATA, LW_PASS_WEIGHT, LW_PASS_COUNT } lw_pass;
@@ -83,6 +84,12 @@ typedef struct lw_choice {
 } lw_choice;
 
 enum { LW_MAX_CHOICES = 48 };
+
+/* What lw_op_choose took for the passes of a call, known at the next call with the same context. Starts as zeros. */
+typedef struct lw_kept_choices {
+	lw_choice choice[LW_PASS_COUNT];
+	bool known[LW_PASS_COUNT];
+} lw_kept_choices;
 
 typedef struct lw_op_context {
 	lw_device *device;
@@ -171,7 +178,7 @@ int lw_gemm_choices(const lw_op_context *context, const lw_gemm *gemm, lw_choice
 size_t lw_gemm_workspace(const lw_op_context *context, const lw_gemm *gemm, const lw_choice *choice);
 /* lw_choice.family of the choices that are CPUs' tiles. */
 enum { LW_GEMM_CPU = 1 };
-/* choice: NULL for the first. workspace as large as lw_gemm_workspace says. */
+/* workspace as large as lw_gemm_workspace says for the choice. */
 lw_status lw_gemm_run(const lw_op_context *context, const lw_gemm *gemm, const lw_choice *choice);
 
 #endif
