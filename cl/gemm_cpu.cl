@@ -104,8 +104,8 @@ static inline void pack(__global const float *restrict from, __local float *rest
 /* ids: block of columns, share of the panels, with PARTS 3 part. scratch: see local_floats of gemm.c; columns is a multiple of LANES */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 gemm(__global const float *restrict a, __global const float *restrict b, __global const float *restrict bias,
-     __global const float *restrict masks, __global float *restrict c, __local float *restrict scratch, int m, int n, int k,
-     int lda, int ldb, int ldc, int transpose_a, int transpose_b, int parts, int depth, int columns, int relu)
+     __global const float *restrict masks, __global float *restrict c, int m, int n, int k, int lda, int ldb, int ldc,
+     int transpose_a, int transpose_b, int parts, int relu, __local float *restrict scratch, int depth, int columns)
 {
 	const int first = (int)get_group_id(0) * columns, tiles = (min(columns, n - first) + LANES - 1) / LANES;
 	const int panels = (m + ROWS - 1) / ROWS;

@@ -17,9 +17,8 @@ static inline float4 load_matrix(__global const float *matrix, int rows, int col
 /* Of several products each begins a_batch behind the last, and so on; the first at a_at. ids: tile, along N first; product */
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 gemm_gpu(__global const float *all_a, __global const float *all_b, __global const float *bias, __global const float *mask,
-	 __global float *all_c, __local float4 *local_a, int m, int n, int k, int lda, int ldb, int ldc, int transpose_a, int transpose_b, int parts,
-	 int a_at, int b_at, int c_at, int a_batch, int b_batch, int c_batch,
-	 int relu)
+	 __global float *all_c, int m, int n, int k, int lda, int ldb, int ldc, int transpose_a, int transpose_b, int parts, int relu,
+	 __local float4 *local_a, int a_at, int b_at, int c_at, int a_batch, int b_batch, int c_batch)
 {
 	__global const float *a = all_a + a_at + get_group_id(1) * (size_t)a_batch;
 	__global const float *b = all_b + b_at + get_group_id(1) * (size_t)b_batch;

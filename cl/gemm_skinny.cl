@@ -51,8 +51,8 @@ static inline float finish(float sum, float zero, __global const float *bias, in
 /* B as it is. ids: block of `columns` columns, a multiple of LANES; n is at least LANES. scratch: panels of A, sums */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 across(__global const float *restrict a, __global const float *restrict b, __global const float *restrict bias,
-       __global const float *restrict masks, __global float *restrict c, __local float *restrict scratch, int m, int n, int k,
-       int lda, int ldb, int ldc, int transpose_a, int depth, int columns, int relu)
+       __global const float *restrict masks, __global float *restrict c, int m, int n, int k, int lda, int ldb, int ldc,
+       int transpose_a, int transpose_b, int parts, int relu, __local float *restrict scratch, int depth, int columns)
 {
 	const int first = (int)get_group_id(0) * columns, tiles = (min(columns, n - first) + LANES - 1) / LANES;
 	const int panels = (m + ROWS - 1) / ROWS;
@@ -118,8 +118,8 @@ across(__global const float *restrict a, __global const float *restrict b, __glo
 /* B transposed. ids: block of `columns` columns, a multiple of ROWS; n is at least ROWS. scratch: panels of A, sums */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 along(__global const float *restrict a, __global const float *restrict b, __global const float *restrict bias,
-      __global const float *restrict masks, __global float *restrict c, __local float *restrict scratch, int m, int n, int k,
-      int lda, int ldb, int ldc, int transpose_a, int depth, int columns, int relu)
+      __global const float *restrict masks, __global float *restrict c, int m, int n, int k, int lda, int ldb, int ldc,
+      int transpose_a, int transpose_b, int parts, int relu, __local float *restrict scratch, int depth, int columns)
 {
 	const int first = (int)get_group_id(0) * columns, count = min(columns, n - first), tiles = (count + ROWS - 1) / ROWS;
 	const int panels = (m + VECTOR - 1) / VECTOR;

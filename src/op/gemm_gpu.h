@@ -2,11 +2,7 @@
 #ifndef LW_OP_GEMM_GPU_H
 #define LW_OP_GEMM_GPU_H
 
-#include "op/support.h"
-
-/* Appends (at most `capacity`) its tiles that the device can run, best guess first; returns how many. The caller sets .family. */
-int lw_gemm_gpu_choices(const lw_op_context *context, const lw_gemm *gemm, lw_choice *list, int capacity);
-size_t lw_gemm_gpu_workspace(const lw_op_context *context, const lw_gemm *gemm, const lw_choice *choice);
+#include "op/gemm.h"
 
 /*
  * Several products of the same shape: each one's matrices lie `batch` floats behind the last one's, the first one's at `at`.
@@ -20,6 +16,5 @@ typedef struct lw_gemm_batch {
 } lw_gemm_batch;
 lw_status lw_gemm_gpu_run_batch(const lw_op_context *context, const lw_gemm *gemm, const lw_choice *choice,
 				const lw_gemm_batch *batch);
-lw_status lw_gemm_gpu_run(const lw_op_context *context, const lw_gemm *gemm, const lw_choice *choice);
 
 #endif
