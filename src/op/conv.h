@@ -33,6 +33,11 @@ typedef struct lw_conv_buffers {
 
 static inline size_t lw_conv_taps(const lw_conv *conv) { return (size_t)conv->kernel[0] * (size_t)conv->kernel[1]; }
 
+static inline bool lw_conv_is_depthwise(const lw_conv *conv)
+{
+	return conv->groups > 1 && conv->group_channels == 1 && conv->group_out == 1;
+}
+
 /* Floats of the weight. */
 static inline size_t lw_conv_weights(const lw_conv *conv)
 {

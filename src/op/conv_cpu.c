@@ -2,7 +2,7 @@
 #include "op/conv_cpu.h"
 
 /* Along an axis, the places of the slab that `count` outputs need; with one tap only those that the stride meets. */
-static size_t slab_places(const lw_conv_pixels *p, int axis, size_t count)
+static size_t slab_places(const lw_conv_pass *p, int axis, size_t count)
 {
 	if (p->taps[axis] <= 1)
 		return count;
@@ -10,15 +10,15 @@ static size_t slab_places(const lw_conv_pixels *p, int axis, size_t count)
 }
 
 /* Floats of local memory that a tile of the output needs: the slab, and a register tile. */
-static size_t forward_floats(const lw_conv_pixels *p, int lanes, int rows, int height, int width)
+static size_t forward_floats(const lw_conv_pass *p, int lanes, int rows, int height, int width)
 {
 	const size_t columns = slab_places(p, 1, lw_round_up((size_t)width, (size_t)rows));
 
-	return slab_places(p, 0, (size_t)height) * columns * (size_t)p->pixel_pitch + (size_t)(rows * lanes);
+	return slab_places(p, 0, (size_t)height) * columns * (size_t)lw_conv_pixel_pitch(p->channels) + (size_t)(rows * lanes);
 }
 
 /* The part of the output that a work-group takes. false: not even the smallest fits the local memory */
-static bool choose_forward(lw_device *device, const lw_conv_pixels *p, lw_conv_tiling *tile)
+static bool choose_forward(lw_device *device, const lw_conv_pass *p, lw_conv_tiling *tile)
 {
 	const size_t limit = lw_tile_local_floats(device);
 	const size_t target = limit < (size_t)tile->slab ? limit : (size_t)tile->slab;
@@ -47,94 +47,8 @@ static bool choose_forward(lw_device *device, const lw_conv_pixels *p, lw_conv_t
 
 int lw_conv_pixel_pitch(int group_channels) { return group_channels % 256 ? group_channels : group_channels + 16; }
 
-void lw_conv_describe_forward(const lw_conv *conv, lw_conv_pixels *p)
-{
-	const int taps = (int)lw_conv_taps(conv);
-
-	*p = (lw_conv_pixels){
-		.images = conv->images,
-		.groups = conv->groups,
-		.input = {conv->input[0], conv->input[1]},
-		.channels = conv->channels,
-		.group_channels = conv->group_channels,
-		.pixel_pitch = lw_conv_pixel_pitch(conv->group_channels),
-		.output = {conv->output[0], conv->output[1]},
-		.outputs = conv->group_out,
-		.taps = {conv->kernel[0], conv->kernel[1]},
-		.stride = {conv->stride[0], conv->stride[1]},
-		.origin = {-conv->pad[0], -conv->pad[1]},
-		.dilation = {conv->dilation[0], conv->dilation[1]},
-		.y_image = conv->output[0] * conv->output[1] * conv->out_channels,
-		.y_row = conv->output[1] * conv->out_channels,
-		.y_pixel = conv->out_channels,
-		.step = {1, 1},
-		.out_step = conv->group_channels * taps,
-		.inner_step = taps,
-		.group_size = conv->group_out * conv->group_channels * taps,
-		.kernel_width = conv->kernel[1],
-	};
-}
-
-static int greatest_divisor(int a, int b)
-{
-	while (b) {
-		const int rest = a % b;
-		a = b;
-		b = rest;
-	}
-	return a;
-}
-
-/*
- * Input rows phase, phase + stride, ... of the gradient of x read the taps r for which phase + pad - r * dilation is a
- * multiple of the stride: a convolution of gy with those taps, r descending, and stride 1. Along one axis.
- */
-static void describe_phase(const lw_conv *conv, int axis, int phase, lw_conv_pixels *p)
-{
-	const int stride = conv->stride[axis], dilation = conv->dilation[axis];
-	const int divisor = greatest_divisor(stride, dilation), every = stride / divisor;
-	int last = conv->kernel[axis] - 1;
-
-	while (last >= 0 && (phase + conv->pad[axis] - (long)last * dilation) % stride)
-		last--;
-	p->input[axis] = conv->output[axis];
-	p->output[axis] = (conv->input[axis] - phase - 1) / stride + 1;
-	p->stride[axis] = 1;
-	p->taps[axis] = last < 0 ? 0 : last / every + 1;
-	p->origin[axis] = last < 0 ? 0 : (int)((phase + conv->pad[axis] - (long)last * dilation) / stride);
-	p->dilation[axis] = dilation / divisor;
-	p->first[axis] = last;
-	p->step[axis] = -every;
-}
-
-/* down and across are below the stride and the input's size. */
-void lw_conv_describe_data(const lw_conv *conv, int down, int across, lw_conv_pixels *p)
-{
-	const int taps = (int)lw_conv_taps(conv), pixel = conv->channels, row = conv->input[1] * pixel;
-
-	*p = (lw_conv_pixels){
-		.images = conv->images,
-		.groups = conv->groups,
-		.channels = conv->out_channels,
-		.group_channels = conv->group_out,
-		.pixel_pitch = lw_conv_pixel_pitch(conv->group_out),
-		.outputs = conv->group_channels,
-		.y_base = down * row + across * pixel,
-		.y_image = conv->input[0] * row,
-		/* a stride beyond the input leads to no other pixel, and its product might not fit */
-		.y_row = lw_min_int(conv->stride[0], conv->input[0]) * row,
-		.y_pixel = lw_min_int(conv->stride[1], conv->input[1]) * pixel,
-		.out_step = taps,
-		.inner_step = conv->group_channels * taps,
-		.group_size = conv->group_out * conv->group_channels * taps,
-		.kernel_width = conv->kernel[1],
-	};
-	describe_phase(conv, 0, down, p);
-	describe_phase(conv, 1, across, p);
-}
-
 /* A pass over single pixels that lie one behind the other: one long row. */
-static void join_rows(lw_conv_pixels *p)
+static void join_rows(lw_conv_pass *p)
 {
 	const long pixels = (long)p->images * p->output[0] * p->output[1];
 
@@ -156,7 +70,7 @@ static void tiling_of(const lw_choice *choice, lw_conv_tiling *tile)
 	};
 }
 
-void lw_conv_weight_arguments(lw_launch *launch, const lw_conv_pixels *p)
+void lw_conv_weight_arguments(lw_launch *launch, const lw_conv_pass *p)
 {
 	lw_conv_pair(launch, p->taps);
 	lw_arg_int(launch, p->first[0]);
@@ -167,7 +81,7 @@ void lw_conv_weight_arguments(lw_launch *launch, const lw_conv_pixels *p)
 	lw_arg_int(launch, p->packed_base);
 }
 
-static lw_status pack(const lw_op_context *context, const lw_conv_pixels *p, const lw_conv_tiling *tile, lw_buf *weight, lw_buf *bias,
+static lw_status pack(const lw_op_context *context, const lw_conv_pass *p, const lw_conv_tiling *tile, lw_buf *weight, lw_buf *bias,
 		      lw_buf *packed)
 {
 	const lw_variant variant = {.source = "conv_cpu", .function = "pack_weight"};
@@ -180,14 +94,14 @@ static lw_status pack(const lw_op_context *context, const lw_conv_pixels *p, con
 	lw_arg_buf(&launch, packed);
 	lw_arg_int(&launch, lw_tile_lanes(&tile->tile));
 	lw_arg_int(&launch, p->outputs);
-	lw_arg_int(&launch, p->group_channels);
+	lw_arg_int(&launch, p->channels);
 	lw_arg_int(&launch, run);
-	lw_arg_int(&launch, p->group_size);
+	lw_arg_int(&launch, p->group_step);
 	lw_arg_int(&launch, p->out_step);
-	lw_arg_int(&launch, p->inner_step);
+	lw_arg_int(&launch, p->channel_step);
 	lw_conv_weight_arguments(&launch, p);
 	launch.dimensions = 3;
-	launch.global[0] = (size_t)((p->group_channels + run - 1) / run);
+	launch.global[0] = (size_t)((p->channels + run - 1) / run);
 	launch.global[1] = (size_t)tile->blocks;
 	launch.global[2] = (size_t)p->groups;
 	for (int i = 0; i < 3; i++)
@@ -195,7 +109,7 @@ static lw_status pack(const lw_op_context *context, const lw_conv_pixels *p, con
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-void lw_conv_pass_arguments(lw_launch *launch, const lw_conv_pixels *p)
+void lw_conv_pass_arguments(lw_launch *launch, const lw_conv_pass *p)
 {
 	lw_conv_pair(launch, p->taps);
 	lw_conv_pair(launch, p->stride);
@@ -203,7 +117,7 @@ void lw_conv_pass_arguments(lw_launch *launch, const lw_conv_pixels *p)
 	lw_conv_pair(launch, p->dilation);
 }
 
-void lw_conv_place_arguments(lw_launch *launch, const lw_conv_pixels *p)
+void lw_conv_place_arguments(lw_launch *launch, const lw_conv_pass *p)
 {
 	lw_arg_int(launch, p->y_base);
 	lw_arg_int(launch, p->y_image);
@@ -212,7 +126,7 @@ void lw_conv_place_arguments(lw_launch *launch, const lw_conv_pixels *p)
 	lw_arg_int(launch, p->packed_base);
 }
 
-static lw_status run_pass(const lw_op_context *context, lw_conv_pixels *p, const lw_choice *choice, lw_buf *x, lw_buf *weight,
+static lw_status run_pass(const lw_op_context *context, lw_conv_pass *p, const lw_choice *choice, lw_buf *x, lw_buf *weight,
 			  lw_buf *bias, lw_buf *y, lw_buf *mask, bool relu, lw_buf *packed)
 {
 	const long groups = lw_tile_groups(context->device);
@@ -235,14 +149,14 @@ static lw_status run_pass(const lw_op_context *context, lw_conv_pixels *p, const
 	lw_arg_buf(&launch, mask);
 	lw_arg_local(&launch, tile.local_floats * sizeof(float));
 	lw_conv_pair(&launch, p->input);
+	lw_arg_int(&launch, p->all_channels);
 	lw_arg_int(&launch, p->channels);
-	lw_arg_int(&launch, p->group_channels);
 	lw_conv_pair(&launch, p->output);
 	lw_arg_int(&launch, p->outputs);
 	lw_conv_pass_arguments(&launch, p);
 	lw_arg_int(&launch, tile.height);
 	lw_arg_int(&launch, tile.width);
-	lw_arg_int(&launch, p->pixel_pitch);
+	lw_arg_int(&launch, lw_conv_pixel_pitch(p->channels));
 	lw_conv_place_arguments(&launch, p);
 	lw_arg_int(&launch, tile.blocks);
 	lw_arg_int(&launch, bias ? 1 : 0);
@@ -255,33 +169,24 @@ static lw_status run_pass(const lw_op_context *context, lw_conv_pixels *p, const
 	launch.global[2] = (size_t)lw_min_int(tile.blocks, (int)((groups + tiles * p->groups - 1) / (tiles * p->groups)));
 	for (int i = 0; i < 3; i++)
 		launch.local[i] = 1;
-	launch.flops = 2.0 * p->images * p->output[0] * p->output[1] * p->outputs * p->groups * p->group_channels * p->taps[0] *
+	launch.flops = 2.0 * p->images * p->output[0] * p->output[1] * p->outputs * p->groups * p->channels * p->taps[0] *
 		       p->taps[1];
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
 static lw_status forward(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice, const lw_conv_buffers *b)
 {
-	lw_conv_pixels p;
+	lw_conv_pass p;
 
-	lw_conv_describe_forward(conv, &p);
+	lw_conv_forward_pass(conv, &p);
 	return run_pass(context, &p, choice, b->x, b->weight, b->bias, b->y, NULL, conv->relu, b->workspace);
 }
 
 /* Floats of a pass's packed weights. */
-static size_t packed_floats(const lw_conv_pixels *p, const lw_tile *tile)
+static size_t packed_floats(const lw_conv_pass *p, const lw_tile *tile)
 {
-	return (size_t)p->taps[0] * (size_t)p->taps[1] * (size_t)p->group_channels * (size_t)p->groups *
+	return (size_t)p->taps[0] * (size_t)p->taps[1] * (size_t)p->channels * (size_t)p->groups *
 	       (size_t)(lw_tile_blocks(tile, p->outputs) * lw_tile_lanes(tile));
-}
-
-bool lw_conv_next_phase(const lw_conv *conv, int *down, int *across)
-{
-	if (++*across == lw_min_int(conv->stride[1], conv->input[1])) {
-		*across = 0;
-		++*down;
-	}
-	return *down < lw_min_int(conv->stride[0], conv->input[0]);
 }
 
 static lw_status backward_data(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice, const lw_conv_buffers *b)
@@ -292,8 +197,8 @@ static lw_status backward_data(const lw_op_context *context, const lw_conv *conv
 
 	tiling_of(choice, &tile);
 	do {
-		lw_conv_pixels p;
-		lw_conv_describe_data(conv, down, across, &p);
+		lw_conv_pass p;
+		lw_conv_data_pass(conv, down, across, &p);
 		p.packed_base = (int)base;
 		base += packed_floats(&p, &tile.tile);
 		LW_TRY(run_pass(context, &p, choice, b->gradient, b->weight, NULL, b->x_gradient, conv->mask ? b->x : NULL, false,
@@ -307,7 +212,7 @@ static size_t workspace(const lw_op_context *context, const lw_conv *conv, lw_pa
 	int down = 0, across = 0;
 	lw_conv_tiling tile;
 	size_t floats = 0;
-	lw_conv_pixels p;
+	lw_conv_pass p;
 
 	if (lw_conv_is_depthwise(conv))
 		return lw_conv_depthwise_workspace(conv, pass);
@@ -315,12 +220,12 @@ static size_t workspace(const lw_op_context *context, const lw_conv *conv, lw_pa
 		return lw_conv_cpu_weight_workspace(context->device, conv, choice);
 	tiling_of(choice, &tile);
 	if (pass == LW_PASS_FORWARD) {
-		lw_conv_describe_forward(conv, &p);
+		lw_conv_forward_pass(conv, &p);
 		floats = packed_floats(&p, &tile.tile) +
 			 (conv->bias ? (size_t)(p.groups * lw_tile_blocks(&tile.tile, p.outputs) * lw_tile_lanes(&tile.tile)) : 0);
 	} else {
 		do {
-			lw_conv_describe_data(conv, down, across, &p);
+			lw_conv_data_pass(conv, down, across, &p);
 			floats += packed_floats(&p, &tile.tile);
 		} while (lw_conv_next_phase(conv, &down, &across));
 	}
@@ -330,14 +235,14 @@ static size_t workspace(const lw_op_context *context, const lw_conv *conv, lw_pa
 static bool applies(lw_device *device, const lw_conv *conv, lw_pass pass, lw_conv_tiling *tile)
 {
 	int down = 0, across = 0;
-	lw_conv_pixels p;
+	lw_conv_pass p;
 
 	if (pass == LW_PASS_FORWARD) {
-		lw_conv_describe_forward(conv, &p);
+		lw_conv_forward_pass(conv, &p);
 		return choose_forward(device, &p, tile);
 	}
 	do {
-		lw_conv_describe_data(conv, down, across, &p);
+		lw_conv_data_pass(conv, down, across, &p);
 		if (!choose_forward(device, &p, tile))
 			return false;
 	} while (lw_conv_next_phase(conv, &down, &across));

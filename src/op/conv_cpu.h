@@ -2,7 +2,7 @@
 #ifndef LW_OP_CONV_CPU_H
 #define LW_OP_CONV_CPU_H
 
-#include "op/conv.h"
+#include "op/conv_pass.h"
 #include "op/tile.h"
 
 /* What a work-group's slab may take of a core's cache, in floats. */
@@ -19,11 +19,6 @@ typedef struct lw_conv_tiling {
 	size_t local_floats;
 } lw_conv_tiling;
 
-static inline bool lw_conv_is_depthwise(const lw_conv *conv)
-{
-	return conv->groups > 1 && conv->group_channels == 1 && conv->group_out == 1;
-}
-
 /* Cuts `size` into equal pieces of at most `most`, which are multiples of `unit` but for the last. */
 static inline int lw_conv_even(int size, int most, int unit)
 {
@@ -32,29 +27,10 @@ static inline int lw_conv_even(int size, int most, int unit)
 	return lw_min_int(size, (int)lw_round_up((size_t)piece, (size_t)unit));
 }
 
-/*
- * A pass that computes pixels: forward, or one phase of the backward pass of the data, where x is the output's gradient.
- * An output row p reads input rows p * stride + origin + tap * dilation.
- */
-typedef struct lw_conv_pixels {
-	int images, groups;
-	int input[2], channels, group_channels;
-	int output[2], outputs; /* per group */
-	int taps[2], stride[2], origin[2], dilation[2];
-	int pixel_pitch; /* floats from pixel to pixel of the slab */
-	int y_base, y_image, y_row, y_pixel;
-	/* the weights: see pack_weight */
-	int first[2], step[2], out_step, inner_step, group_size, kernel_width, packed_base;
-} lw_conv_pixels;
-
-void lw_conv_describe_forward(const lw_conv *conv, lw_conv_pixels *p);
-/* The phase of the backward pass of the data: down and across are below the stride and the input's size. */
-void lw_conv_describe_data(const lw_conv *conv, int down, int across, lw_conv_pixels *p);
-/* The phases one after the other, down and across from 0; false past the last. */
-bool lw_conv_next_phase(const lw_conv *conv, int *down, int *across);
-void lw_conv_weight_arguments(lw_launch *launch, const lw_conv_pixels *p);
-void lw_conv_pass_arguments(lw_launch *launch, const lw_conv_pixels *p);
-void lw_conv_place_arguments(lw_launch *launch, const lw_conv_pixels *p);
+/* What kernels are told of a pass. */
+void lw_conv_weight_arguments(lw_launch *launch, const lw_conv_pass *p);
+void lw_conv_pass_arguments(lw_launch *launch, const lw_conv_pass *p);
+void lw_conv_place_arguments(lw_launch *launch, const lw_conv_pass *p);
 
 /*
  * The register tiles for `outputs` outputs per group and rows of `length` pixels, best guess first; returns how many

@@ -9,7 +9,7 @@ static lw_variant depthwise_variant(const lw_op_context *context, const char *fu
 	return variant;
 }
 
-static lw_status pack(const lw_op_context *context, const lw_conv *conv, const lw_conv_pixels *p, lw_buf *weight, lw_buf *packed)
+static lw_status pack(const lw_op_context *context, const lw_conv *conv, const lw_conv_pass *p, lw_buf *weight, lw_buf *packed)
 {
 	const lw_variant variant = {.source = "conv_depthwise", .function = "pack_depthwise"};
 	lw_launch launch;
@@ -23,7 +23,7 @@ static lw_status pack(const lw_op_context *context, const lw_conv *conv, const l
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-static lw_status run_pass(const lw_op_context *context, const lw_conv *conv, const lw_conv_pixels *p, const lw_choice *choice,
+static lw_status run_pass(const lw_op_context *context, const lw_conv *conv, const lw_conv_pass *p, const lw_choice *choice,
 			  bool forward, const lw_conv_buffers *b)
 {
 	lw_variant variant = depthwise_variant(context, "depthwise_forward", conv->channels);
@@ -39,7 +39,7 @@ static lw_status run_pass(const lw_op_context *context, const lw_conv *conv, con
 	lw_arg_buf(&launch, forward ? b->y : b->x_gradient);
 	lw_arg_buf(&launch, !forward && conv->mask ? b->x : NULL);
 	lw_conv_pair(&launch, p->input);
-	lw_arg_int(&launch, p->channels);
+	lw_arg_int(&launch, p->all_channels);
 	lw_arg_int(&launch, p->output[1]);
 	lw_conv_pass_arguments(&launch, p);
 	lw_conv_place_arguments(&launch, p);
@@ -56,8 +56,8 @@ static lw_status backward_data(const lw_op_context *context, const lw_conv *conv
 	int down = 0, across = 0, base = 0;
 
 	do {
-		lw_conv_pixels p;
-		lw_conv_describe_data(conv, down, across, &p);
+		lw_conv_pass p;
+		lw_conv_data_pass(conv, down, across, &p);
 		p.packed_base = base;
 		base += p.taps[0] * p.taps[1] * conv->channels;
 		LW_TRY(run_pass(context, conv, &p, choice, false, b));
@@ -128,12 +128,12 @@ size_t lw_conv_depthwise_workspace(const lw_conv *conv, lw_pass pass)
 lw_status lw_conv_depthwise_run(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice,
 				const lw_conv_buffers *buffers)
 {
-	lw_conv_pixels p;
+	lw_conv_pass p;
 
 	if (pass == LW_PASS_WEIGHT)
 		return backward_weight(context, conv, buffers);
 	if (pass == LW_PASS_DATA)
 		return backward_data(context, conv, choice, buffers);
-	lw_conv_describe_forward(conv, &p);
+	lw_conv_forward_pass(conv, &p);
 	return run_pass(context, conv, &p, choice, true, buffers);
 }

@@ -5,11 +5,6 @@
 
 #include <limits.h>
 
-static bool is_depthwise(const lw_conv *conv)
-{
-	return conv->groups > 1 && conv->group_channels == 1 && conv->group_out == 1;
-}
-
 static double pixels(const lw_conv_pass *p) { return (double)p->images * p->output[0] * p->output[1]; }
 
 /* How the weights of a pass lie: [group][inner][outputs], padded to whole tiles. Depthwise: [tap][channel]. */
@@ -21,7 +16,7 @@ static packing pack_size(const lw_conv *conv, const lw_conv_pass *p, const lw_gp
 {
 	const size_t inner = (size_t)p->taps[0] * (size_t)p->taps[1] * (size_t)p->channels;
 
-	if (is_depthwise(conv))
+	if (lw_conv_is_depthwise(conv))
 		return (packing){1, inner, (size_t)conv->channels};
 	return (packing){(size_t)p->groups, lw_round_up(inner, LW_GPU_DEPTH),
 			 lw_round_up((size_t)p->outputs, (size_t)lw_gpu_tile_n(tile))};
@@ -39,7 +34,7 @@ static lw_status pack(const lw_op_context *context, const lw_conv *conv, const l
 {
 	const lw_variant variant = {.source = "conv_gpu", .function = "conv_gpu_pack"};
 	const packing size = pack_size(conv, p, tile);
-	const bool depthwise = is_depthwise(conv);
+	const bool depthwise = lw_conv_is_depthwise(conv);
 	lw_launch launch;
 
 	if (!size.inner)
@@ -148,7 +143,7 @@ static lw_status run_pass(const lw_op_context *context, const lw_conv *conv, con
 	*base += (int)pack_floats(conv, p, &tile);
 	if (!context->filters_packed)
 		LW_TRY(pack(context, conv, p, &tile, b, own));
-	if (is_depthwise(conv))
+	if (lw_conv_is_depthwise(conv))
 		return run_depthwise(context, conv, p, b, x, y, forward ? NULL : mask, own);
 	return run_pixels(context, conv, p, &tile, b, x, y, forward ? NULL : mask, own);
 }
@@ -290,9 +285,9 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 {
 	int count = 0, kept = 0;
 
-	if (is_depthwise(conv) && capacity > 0)
+	if (lw_conv_is_depthwise(conv) && capacity > 0)
 		list[count++] = (lw_choice){.name = "direct/gpu depthwise", .tile = {1, 1, 1, 1}};
-	else if (!is_depthwise(conv))
+	else if (!lw_conv_is_depthwise(conv))
 		count = tile_choices(context, conv, pass, list, capacity);
 	/* places in the packed weights are ints */
 	for (int i = 0; i < count; i++)
@@ -308,7 +303,7 @@ static lw_status run(const lw_op_context *context, const lw_conv *conv, lw_pass 
 	int base = 0;
 
 	if (pass == LW_PASS_WEIGHT)
-		return is_depthwise(conv) ? run_depthwise_weight(context, conv, buffers)
+		return lw_conv_is_depthwise(conv) ? run_depthwise_weight(context, conv, buffers)
 					  : run_weight(context, conv, choice, buffers);
 	if (pass == LW_PASS_DATA)
 		return run_data(context, conv, choice, buffers);

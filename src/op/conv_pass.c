@@ -24,6 +24,7 @@ void lw_conv_forward_pass(const lw_conv *conv, lw_conv_pass *pass)
 		.out_step = conv->group_channels * taps,
 		.channel_step = taps,
 		.group_step = conv->group_out * conv->group_channels * taps,
+		.kernel_width = conv->kernel[1],
 	};
 }
 
@@ -80,6 +81,7 @@ void lw_conv_data_pass(const lw_conv *conv, int down, int across, lw_conv_pass *
 		.out_step = taps,
 		.channel_step = conv->group_channels * taps,
 		.group_step = conv->group_out * conv->group_channels * taps,
+		.kernel_width = conv->kernel[1],
 	};
 	describe_phase(conv, 0, down, pass);
 	describe_phase(conv, 1, across, pass);
