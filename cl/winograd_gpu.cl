@@ -37,6 +37,23 @@
 #endif
 #endif
 
+/* Defines `name`: a square of so many values a side to its points, which are stored `pitch` floats apart. */
+#define DEFINE_POINTS(name, side, TRANSFORM)                                                                           \
+	static inline void name(const float *square, __global float *to, size_t pitch)                                 \
+	{                                                                                                              \
+		float middle[SIZE * side], line[SIZE];                                                                 \
+		_Pragma("unroll") for (int j = 0; j < side; j++) {                                                     \
+			TRANSFORM(square, j, side, line)                                                               \
+			_Pragma("unroll") for (int i = 0; i < SIZE; i++) middle[i * side + j] = line[i];               \
+		}                                                                                                      \
+		_Pragma("unroll") for (int i = 0; i < SIZE; i++) {                                                     \
+			TRANSFORM(middle, i * side, 1, line)                                                           \
+			_Pragma("unroll") for (int j = 0; j < SIZE; j++) to[(i * SIZE + j) * pitch] = line[j];         \
+		}                                                                                                      \
+	}
+DEFINE_POINTS(filter_points, TAPS, TRANSFORM_FILTER)
+DEFINE_POINTS(input_points, SIZE, TRANSFORM_INPUT)
+
 /*
  * ids: output, channel. The weight of an output and channel starts at output * out_step + channel * channel_step; flip: its
  * taps are read backwards.
@@ -46,25 +63,12 @@ __kernel void winograd_gpu_filter(__global const float *weight, __global float *
 	const int out = get_global_id(0), c = get_global_id(1);
 	const size_t pitch = get_global_size(0) * get_global_size(1), at = (size_t)c * get_global_size(0) + out;
 	__global const float *from = weight + ((size_t)out * out_step + (size_t)c * channel_step);
-	float filter[TAPS * TAPS], middle[SIZE * TAPS], line[SIZE];
+	float filter[TAPS * TAPS];
 
 #pragma unroll
 	for (int tap = 0; tap < TAPS * TAPS; tap++)
 		filter[tap] = from[flip ? TAPS * TAPS - 1 - tap : tap];
-#pragma unroll
-	for (int s = 0; s < TAPS; s++) {
-		TRANSFORM_FILTER(filter, s, TAPS, line)
-#pragma unroll
-		for (int i = 0; i < SIZE; i++)
-			middle[i * TAPS + s] = line[i];
-	}
-#pragma unroll
-	for (int i = 0; i < SIZE; i++) {
-		TRANSFORM_FILTER(middle, i * TAPS, 1, line)
-#pragma unroll
-		for (int j = 0; j < SIZE; j++)
-			u[(i * SIZE + j) * pitch + at] = line[j];
-	}
+	filter_points(filter, u + at, pitch);
 }
 
 /* x_at: the first tile's image. id: channel + channels * tile */
@@ -80,7 +84,7 @@ __kernel void winograd_gpu_input(__global const float *all_x, __global float *wo
 	const size_t pitch = (size_t)tiles * channels;
 	__global const float *x = all_x + x_at + (size_t)image * height * width * channels + c;
 	__global float *v = workspace + v_at + (size_t)tile * channels + c;
-	float square[SIZE * SIZE], middle[SIZE * SIZE], line[SIZE];
+	float square[SIZE * SIZE];
 
 #pragma unroll
 	for (int i = 0; i < SIZE; i++)
@@ -89,20 +93,7 @@ __kernel void winograd_gpu_input(__global const float *all_x, __global float *wo
 			const int inside = top + i >= 0 && top + i < height && left + j >= 0 && left + j < width;
 			square[i * SIZE + j] = inside ? x[((top + i) * width + left + j) * channels] : 0.0f;
 		}
-#pragma unroll
-	for (int j = 0; j < SIZE; j++) {
-		TRANSFORM_INPUT(square, j, SIZE, line)
-#pragma unroll
-		for (int i = 0; i < SIZE; i++)
-			middle[i * SIZE + j] = line[i];
-	}
-#pragma unroll
-	for (int i = 0; i < SIZE; i++) {
-		TRANSFORM_INPUT(middle, i * SIZE, 1, line)
-#pragma unroll
-		for (int j = 0; j < SIZE; j++)
-			v[(i * SIZE + j) * pitch] = line[j];
-	}
+	input_points(square, v, pitch);
 }
 
 /* y_at: the first tile's image. id: output + outputs * tile */
