@@ -19,7 +19,7 @@ __kernel void gemm(__global const float *a, __global const float *b, __global co
 	const size_t b_start = transpose_b ? column * ldb : column, b_step = transpose_b ? 1 : ldb;
 	float total = 0.0f;
 
-	if (row >= m || column >= n)
+	if ((int)row >= m || (int)column >= n)
 		return;
 	for (int part = 0; part < parts; part++) {
 		const size_t begin = (size_t)((long)k * part / parts), end = (size_t)((long)k * (part + 1) / parts);
