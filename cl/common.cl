@@ -31,6 +31,15 @@
 #define LW_JOIN_(a, b) a##b
 #define LW_JOIN(a, b) LW_JOIN_(a, b)
 
+/* A hint that what p points to is soon read, for compilers to a processor's own code: an interpreter of SPIR may not know it. */
+#define LW_AHEAD(p) (void)(p);
+#if LW_DEVICE_CPU && defined(__has_builtin) && !defined(__SPIR__) && !defined(__SPIR64__)
+#if __has_builtin(__builtin_prefetch)
+#undef LW_AHEAD
+#define LW_AHEAD(p) __builtin_prefetch(p, 0, 2);
+#endif
+#endif
+
 /* float<width> as a type name: LW_FLOAT(1) is float. */
 #define LW_FLOAT1 float
 #define LW_FLOAT(width) LW_JOIN(LW_FLOAT, width)

@@ -34,6 +34,8 @@ static inline int inside_end(int origin, int stride, int reach, int size, int ou
 	return room < 0 ? 0 : (int)min((long)outputs, room / stride + 1);
 }
 
+#define NEXT_ROW(i) LW_AHEAD(ahead + i * step)
+
 #define DECLARE(i) sum_vector c##i = (sum_vector)(0.0f);
 #define STEP(i) c##i = fma(LW_LOAD(VECTOR, from + i * step), w, c##i);
 #define STEP_OUTSIDE(i) c##i = fma((sum_vector)(0.0f), w, c##i);
@@ -83,6 +85,7 @@ depthwise_forward(__global const float *restrict x, __global const float *restri
 	const int vectors = channels / VECTOR * VECTOR, blocks = end - begin >= PIXELS ? 1 : 0;
 	const size_t step = (size_t)stride_width * channels;
 	__global const float *weight = packed + packed_base;
+	const int next = max(0, top + stride_height + (taps_height - 1) * dilation_height);
 	int q = 0;
 
 	while (q < out_width) {
@@ -107,6 +110,11 @@ depthwise_forward(__global const float *restrict x, __global const float *restri
 					}
 				}
 				LW_EACH(PIXELS, END)
+				/* what comes next lies in too many places for the processor to foresee */
+				__global const float *ahead = x + (((size_t)image * height + min(next, height - 1)) * width + left) * channels + c;
+				if (y_pixel == channels) { /* or another phase will have fetched it */
+					LW_EACH(PIXELS, NEXT_ROW)
+				}
 			}
 			q += PIXELS;
 		} else {
@@ -161,6 +169,7 @@ depthwise_forward(__global const float *restrict x, __global const float *restri
 			} else {                                                                                       \
 				LW_EACH(TAPS, STEP_CHECKED)                                                            \
 			}                                                                                              \
+			LW_AHEAD(x + (((size_t)image * height + next) * width + max(left, 0)) * channels + c)          \
 		}                                                                                                      \
 		LW_EACH(TAPS, SAVE)                                                                                    \
 	}
@@ -182,6 +191,7 @@ depthwise_weight(__global const float *restrict x, __global const float *restric
 		for (int p = 0; p < out_height; p++) {
 			const int top = p * stride_height - pad_height;
 			const int row_inside = top >= 0 && top + (taps_height - 1) * dilation_height < height;
+			const int next = clamp(top + stride_height + (taps_height - 1) * dilation_height, 0, height - 1);
 			for (int first = 0; first < taps; first += TAPS) {
 				int c = channel_begin;
 #define WIDTH VECTOR

@@ -13,15 +13,6 @@
 #endif
 #include "tile.cl"
 
-/* A hint that what p points to is soon read, for compilers to a processor's own code: an interpreter of SPIR may not know it. */
-#define AHEAD(p) (void)(p);
-#if LW_DEVICE_CPU && defined(__has_builtin) && !defined(__SPIR__) && !defined(__SPIR64__)
-#if __has_builtin(__builtin_prefetch)
-#undef AHEAD
-#define AHEAD(p) __builtin_prefetch(p, 0, 2);
-#endif
-#endif
-
 #define STEP(i)                                                                                                        \
 	const vector value##i = (vector)(row[i]);                                                                      \
 	EACH_VECTOR(i, STEP_ONE)
@@ -63,7 +54,7 @@ static inline void pack(__global const float *restrict from, __local float *rest
 		for (int p = 0; p < depth; p++) {
 			__global const float *row = from + (size_t)(begin + p) * pitch + first;
 			for (int i = 0; i < width; i += VECTOR) {
-				AHEAD(row + ahead + i)
+				LW_AHEAD(row + ahead + i)
 				LW_STORE(VECTOR, LW_LOAD(VECTOR, row + i), to + p * width + i);
 			}
 		}
@@ -83,10 +74,10 @@ static inline void pack(__global const float *restrict from, __local float *rest
 			int p = 0;
 			for (; p <= depth - 4; p += 4) {
 				if (p % 16 == 0) {
-					AHEAD(from0 + p + ahead)
-					AHEAD(from1 + p + ahead)
-					AHEAD(from2 + p + ahead)
-					AHEAD(from3 + p + ahead)
+					LW_AHEAD(from0 + p + ahead)
+					LW_AHEAD(from1 + p + ahead)
+					LW_AHEAD(from2 + p + ahead)
+					LW_AHEAD(from3 + p + ahead)
 				}
 				const float4 r0 = vload4(0, from0 + p), r1 = vload4(0, from1 + p);
 				const float4 r2 = vload4(0, from2 + p), r3 = vload4(0, from3 + p);

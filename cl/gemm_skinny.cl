@@ -8,15 +8,6 @@
  */
 #include "tile.cl"
 
-/* A hint that what p points to is soon read, for compilers to a processor's own code: an interpreter of SPIR may not know it. */
-#define AHEAD(p) (void)(p);
-#if LW_DEVICE_CPU && defined(__has_builtin) && !defined(__SPIR__) && !defined(__SPIR64__)
-#if __has_builtin(__builtin_prefetch)
-#undef AHEAD
-#define AHEAD(p) __builtin_prefetch(p, 0, 2);
-#endif
-#endif
-
 enum { LINE = 16 }; /* floats that are fetched at once */
 
 /*
@@ -80,7 +71,7 @@ across(__global const float *restrict a, __global const float *restrict b, __glo
 			for (int s = 0; s < rows; s++) {
 				if (p == 0) {
 					for (int j = 0; j < LANES; j += LINE)
-						AHEAD(ahead + fetched + j)
+						LW_AHEAD(ahead + fetched + j)
 					fetched += LANES;
 					if (fetched >= tiles * LANES) {
 						fetched = 0;
@@ -113,7 +104,7 @@ across(__global const float *restrict a, __global const float *restrict b, __glo
 
 #define POINT(i) __global const float *b##i##_row = b_row + (size_t)i * ldb;
 #define TIMES(i) c##i##_0 = fma(value, (vector)(b##i##_row[s]), c##i##_0);
-#define FETCH(i) AHEAD(ahead + (size_t)i * ldb + begin_line)
+#define FETCH(i) LW_AHEAD(ahead + (size_t)i * ldb + begin_line)
 
 /* B transposed. ids: block of `columns` columns, a multiple of ROWS; n is at least ROWS. scratch: panels of A, sums */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
