@@ -30,6 +30,7 @@ typedef struct lw_backend {
 	lw_status (*gemm)(lw_queue *queue, bool transpose_a, bool transpose_b, int m, int n, int k, lw_buf *a, int lda,
 			  lw_buf *b, int ldb, lw_buf *c, int ldc, void **event);
 	lw_status (*wait_event)(lw_queue *queue, void *other_event, void **event);
+	lw_status (*mark)(lw_queue *queue, void **event);
 
 	/* Blocks until it ended; its failure is returned by event_state. */
 	void (*event_wait)(void *event);
@@ -53,6 +54,7 @@ struct lw_device {
 	const lw_backend *backend;
 	void *handle;
 	lw_device_info info;
+	const void *memory; /* the same for devices that share memory; NULL: nobody's but its own */
 	char label[320];
 	void *attachment;
 	void (*attachment_destroy)(void *data);
@@ -61,6 +63,7 @@ struct lw_device {
 struct lw_buf {
 	lw_device *device;
 	void *handle;
+	void *memory;  /* the caller's that it lies in; NULL: the device's own */
 	lw_buf *root;  /* the buffer that owns the memory; itself where it is no slice */
 	size_t offset; /* within root */
 	size_t size;
@@ -111,6 +114,12 @@ lw_status lw_opencl_gemm(lw_queue *queue, bool transpose_a, bool transpose_b, in
 			 lw_buf *b, int ldb, lw_buf *c, int ldc, void **event);
 /* Makes the device one of this context (cl_context) and cl_device_id, which become its own. */
 lw_status lw_opencl_attach(lw_device *device, void *context, void *id);
+
+/*
+ * CPU devices of one platform are given one context, and so share memory; to be called before anything is made on them.
+ * A driver that cannot leaves them apart.
+ */
+void lw_opencl_join(lw_device *const *devices, size_t count);
 
 /* Opens a simulated device; options are what follows "sim:", or "". */
 lw_status lw_sim_open(lw_device *device, const char *options);

@@ -64,7 +64,11 @@ void lw_device_attach(lw_device *device, void *data, void (*destroy)(void *data)
 	device->attachment_destroy = destroy;
 }
 
-lw_status lw_buf_create(lw_buf **buf, lw_device *device, size_t bytes)
+bool lw_device_shares_memory(const lw_device *a, const lw_device *b) { return a == b || (a->memory && a->memory == b->memory); }
+
+lw_status lw_buf_create(lw_buf **buf, lw_device *device, size_t bytes) { return lw_buf_create_in(buf, device, NULL, bytes); }
+
+lw_status lw_buf_create_in(lw_buf **buf, lw_device *device, void *memory, size_t bytes)
 {
 	lw_buf *b;
 	lw_status status;
@@ -77,6 +81,7 @@ lw_status lw_buf_create(lw_buf **buf, lw_device *device, size_t bytes)
 			       device->label, (unsigned long long)device->info.max_allocation);
 	LW_TRY(lw_alloc(&b, 1, sizeof *b));
 	b->device = device;
+	b->memory = memory;
 	b->root = b;
 	b->size = bytes;
 	status = device->backend->buf_create(b);

@@ -14,10 +14,22 @@ typedef struct lw_event lw_event;
 typedef struct lw_program lw_program;
 typedef struct lw_kernel lw_kernel;
 
+/*
+ * True for devices that work on the same memory: each takes the other's buffers as its own. What one wrote the other may
+ * read once its event was waited for.
+ */
+bool lw_device_shares_memory(const lw_device *a, const lw_device *b);
+
 /* Device memory. A new buffer's contents are undefined; tests poison it. */
 lw_status lw_buf_create(lw_buf **buf, lw_device *device, size_t bytes);
 /* A part of parent, which must outlive it; offset must be a multiple of the device's alignment. */
 lw_status lw_buf_slice(lw_buf **buf, lw_buf *parent, size_t offset, size_t bytes);
+/*
+ * A buffer in memory of the caller's, which must outlive it and start at a multiple of LW_HOST_ALIGNMENT: what the buffer
+ * holds goes there by lw_queue_read and comes from there by lw_queue_write, which copy nothing on a CPU. Contents undefined.
+ */
+enum { LW_HOST_ALIGNMENT = 4096 };
+lw_status lw_buf_create_in(lw_buf **buf, lw_device *device, void *memory, size_t bytes);
 void lw_buf_destroy(lw_buf **buf);
 size_t lw_buf_size(const lw_buf *buf);
 lw_device *lw_buf_device(const lw_buf *buf);
@@ -38,6 +50,8 @@ lw_status lw_queue_copy(lw_queue *queue, lw_buf *from, size_t from_offset, lw_bu
 lw_status lw_queue_fill(lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes, uint32_t pattern, lw_event **event);
 /* Makes later work of the queue wait for an event of another queue. */
 lw_status lw_queue_wait_event(lw_queue *queue, lw_event *event);
+/* An event that ends when all that was enqueued so far has ended; the queue is flushed. */
+lw_status lw_queue_mark(lw_queue *queue, lw_event **event);
 /* While it rehearses, a queue takes everything and does nothing: for finding out what would be enqueued. */
 void lw_queue_rehearse(lw_queue *queue, bool rehearse);
 lw_status lw_queue_flush(lw_queue *queue);

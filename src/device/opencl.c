@@ -23,9 +23,11 @@ static void opencl_close(lw_device *device)
 static lw_status opencl_buf_create(lw_buf *buf)
 {
 	const opencl_device *own = buf->device->handle;
+	/* in other memory than a CPU's a copy at the host would be kept up to date for nothing */
+	void *memory = buf->device->info.type == LW_DEVICE_CPU ? buf->memory : NULL;
 	cl_int error;
 
-	buf->handle = clCreateBuffer(own->context, CL_MEM_READ_WRITE, buf->size, NULL, &error);
+	buf->handle = clCreateBuffer(own->context, CL_MEM_READ_WRITE | (memory ? CL_MEM_USE_HOST_PTR : 0), buf->size, memory, &error);
 	if (error == CL_OUT_OF_RESOURCES)
 		error = CL_MEM_OBJECT_ALLOCATION_FAILURE;
 	if (error != CL_SUCCESS)
@@ -170,6 +172,15 @@ static lw_status opencl_wait_event(lw_queue *queue, void *other_event, void **ev
 		return lw_opencl_fail(error, "clFlush", "of the queue that is waited for");
 	error = clEnqueueBarrierWithWaitList(queue->handle, 1, &other, (cl_event *)event);
 	return error == CL_SUCCESS ? LW_OK : lw_opencl_fail(error, "clEnqueueBarrierWithWaitList", NULL);
+}
+
+static lw_status opencl_mark(lw_queue *queue, void **event)
+{
+	cl_int error = clEnqueueMarkerWithWaitList(queue->handle, 0, NULL, (cl_event *)event);
+
+	if (error != CL_SUCCESS)
+		return lw_opencl_fail(error, "clEnqueueMarkerWithWaitList", NULL);
+	return opencl_flush(queue);
 }
 
 static void opencl_event_wait(void *event)
@@ -358,6 +369,7 @@ static const lw_backend backend = {
 	.launch = opencl_launch,
 	.gemm = lw_opencl_gemm,
 	.wait_event = opencl_wait_event,
+	.mark = opencl_mark,
 	.event_wait = opencl_event_wait,
 	.event_state = opencl_event_state,
 	.event_seconds = opencl_event_seconds,
@@ -384,4 +396,50 @@ lw_status lw_opencl_attach(lw_device *device, void *context, void *id)
 	device->handle = own;
 	device->backend = &backend;
 	return LW_OK;
+}
+
+static bool can_join(const lw_device *a, const lw_device *b)
+{
+	return a->backend == &backend && b->backend == &backend && a->info.type == LW_DEVICE_CPU && b->info.type == LW_DEVICE_CPU &&
+	       a->info.platform_index == b->info.platform_index;
+}
+
+/* One context for the devices[0] and those after it that can share memory with it. */
+static void join_first(lw_device *const *devices, size_t count)
+{
+	enum { MOST = 64 };
+	lw_device *joined[MOST];
+	cl_device_id ids[MOST];
+	cl_uint together = 0;
+	cl_context context;
+	cl_int error;
+
+	for (size_t i = 0; i < count && together < MOST; i++)
+		if (can_join(devices[0], devices[i])) {
+			joined[together] = devices[i];
+			ids[together++] = ((opencl_device *)devices[i]->handle)->id;
+		}
+	if (together < 2)
+		return;
+	context = clCreateContext(NULL, together, ids, NULL, NULL, &error);
+	if (error != CL_SUCCESS) {
+		lw_log(LW_LOG_DEBUG, "%u devices of %s get no common context: error %d", together, devices[0]->info.platform, error);
+		return;
+	}
+	for (cl_uint i = 0; i < together; i++) {
+		opencl_device *own = joined[i]->handle;
+
+		clRetainContext(context);
+		clReleaseContext(own->context);
+		own->context = context;
+		joined[i]->memory = context;
+	}
+	clReleaseContext(context);
+}
+
+void lw_opencl_join(lw_device *const *devices, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (devices[i]->backend == &backend && !devices[i]->memory)
+			join_first(devices + i, count - i);
 }

@@ -153,7 +153,7 @@ static lw_status book(lw_queue *q, void *handle, unsigned launches, lw_event **e
 
 static lw_status check_range(const lw_queue *queue, const lw_buf *buf, size_t offset, size_t bytes, const char *what)
 {
-	if (buf->device != queue->device)
+	if (!lw_device_shares_memory(buf->device, queue->device))
 		return lw_fail(LW_E_ARGUMENT, "%s: the buffer is on %s, the queue on %s", what, buf->device->label,
 			       queue->device->label);
 	if (offset > buf->size || bytes > buf->size - offset)
@@ -273,7 +273,8 @@ static lw_status check_launch(const lw_queue *queue, const lw_launch *launch)
 	for (int i = 0; i < launch->arg_count; i++) {
 		const lw_arg *arg = &launch->args[i];
 
-		if (arg->kind == LW_ARG_BUF && arg->value.buf && arg->value.buf->device != queue->device)
+		if (arg->kind == LW_ARG_BUF && arg->value.buf &&
+		    !lw_device_shares_memory(arg->value.buf->device, queue->device))
 			return lw_fail(LW_E_ARGUMENT, "kernel %s: the buffer of argument %d is on %s, the queue on %s",
 				       kernel->name, i, arg->value.buf->device->label, queue->device->label);
 		if (arg->kind == LW_ARG_LOCAL && arg->value.local_bytes == 0)
@@ -334,6 +335,17 @@ lw_status lw_queue_wait_event(lw_queue *queue, lw_event *event)
 		return lw_event_wait(event);
 	LW_TRY(queue->device->backend->wait_event(queue, event->handle, &handle));
 	return book(queue, handle, 0, NULL);
+}
+
+lw_status lw_queue_mark(lw_queue *queue, lw_event **event)
+{
+	void *handle = NULL;
+
+	*event = NULL;
+	if (queue->rehearsing)
+		return LW_OK;
+	LW_TRY(queue->device->backend->mark(queue, &handle));
+	return book(queue, handle, 0, event);
 }
 
 void lw_queue_rehearse(lw_queue *queue, bool rehearse) { queue->rehearsing = rehearse; }

@@ -297,6 +297,7 @@ lw_status lw_devices_open(lw_device ***devices, size_t *count, const char *names
 		more = *end == ',';
 		rest = end + more;
 	}
+	lw_opencl_join(o.devices, o.count);
 	*devices = o.devices;
 	*count = o.count;
 	o.devices = NULL;

@@ -231,6 +231,8 @@ static lw_status sim_wait_event(lw_queue *queue, void *other_event, void **event
 	return command(queue, "wait", 0, 0, other->end, event);
 }
 
+static lw_status sim_mark(lw_queue *queue, void **event) { return command(queue, "mark", 0, 0, 0, event); }
+
 static void sim_event_wait(void *event) { (void)event; }
 
 static lw_status sim_event_state(void *event, bool *done)
@@ -290,6 +292,7 @@ static const lw_backend backend = {
 	.launch = sim_launch,
 	.gemm = sim_gemm,
 	.wait_event = sim_wait_event,
+	.mark = sim_mark,
 	.event_wait = sim_event_wait,
 	.event_state = sim_event_state,
 	.event_seconds = sim_event_seconds,
