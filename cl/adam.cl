@@ -44,12 +44,13 @@ static inline vector adam(vector p, vector g, moments *s, int amsgrad, int first
 
 /*
  * chunks: offset, length, row, parameter. scale: by row, multiplies the gradient first; NaN leaves the chunk alone; may
- * be NULL, as may max_exp_avg_sq where no row has amsgrad.
+ * be NULL, as may max_exp_avg_sq where no row has amsgrad. What is new may go where the old is.
  */
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
-adam_update(__global const int4 *restrict chunks, __global const float *restrict rows, __global const float *restrict scale, __global float *restrict params,
-	    __global const float *restrict gradients, __global float *restrict exp_avg, __global float *restrict exp_avg_sq,
-	    __global float *restrict max_exp_avg_sq)
+adam_update(__global const int4 *restrict chunks, __global const float *restrict rows, __global const float *restrict scale, __global const float *params,
+	    __global const float *restrict gradients, __global const float *exp_avg, __global const float *exp_avg_sq,
+	    __global const float *max_exp_avg_sq, __global float *new_params, __global float *new_exp_avg,
+	    __global float *new_exp_avg_sq, __global float *new_max_exp_avg_sq)
 {
 	const int4 chunk = chunks[get_group_id(0)];
 	__global const float *row = rows + chunk.s2 * ROW;
@@ -71,11 +72,11 @@ adam_update(__global const int4 *restrict chunks, __global const float *restrict
 				s.largest = LW_LOAD(VECTOR, max_exp_avg_sq + i);
 		}
 		const vector p = adam(LW_LOAD(VECTOR, params + i), g, &s, amsgrad, first, row);
-		LW_STORE(VECTOR, p, params + i);
-		LW_STORE(VECTOR, s.m, exp_avg + i);
-		LW_STORE(VECTOR, s.v, exp_avg_sq + i);
+		LW_STORE(VECTOR, p, new_params + i);
+		LW_STORE(VECTOR, s.m, new_exp_avg + i);
+		LW_STORE(VECTOR, s.v, new_exp_avg_sq + i);
 		if (amsgrad)
-			LW_STORE(VECTOR, s.largest, max_exp_avg_sq + i);
+			LW_STORE(VECTOR, s.largest, new_max_exp_avg_sq + i);
 	}
 	if (i < end) {
 		const int count = end - i;
@@ -88,10 +89,10 @@ adam_update(__global const int4 *restrict chunks, __global const float *restrict
 				s.largest = LW_LOAD_PART(VECTOR, max_exp_avg_sq + i, count);
 		}
 		const vector p = adam(LW_LOAD_PART(VECTOR, params + i, count), g, &s, amsgrad, first, row);
-		LW_STORE_PART(VECTOR, p, params + i, count);
-		LW_STORE_PART(VECTOR, s.m, exp_avg + i, count);
-		LW_STORE_PART(VECTOR, s.v, exp_avg_sq + i, count);
+		LW_STORE_PART(VECTOR, p, new_params + i, count);
+		LW_STORE_PART(VECTOR, s.m, new_exp_avg + i, count);
+		LW_STORE_PART(VECTOR, s.v, new_exp_avg_sq + i, count);
 		if (amsgrad)
-			LW_STORE_PART(VECTOR, s.largest, max_exp_avg_sq + i, count);
+			LW_STORE_PART(VECTOR, s.largest, new_max_exp_avg_sq + i, count);
 	}
 }

@@ -38,10 +38,14 @@ static inline vector sgd(vector p, vector g, vector *state, int form, int first,
 	return p - lr * *state;
 }
 
-/* chunks: offset, length, row, parameter. scale: by row, multiplies the gradient first; NaN leaves the chunk alone; may be NULL. */
+/*
+ * chunks: offset, length, row, parameter. scale: by row, multiplies the gradient first; NaN leaves the chunk alone; may be
+ * NULL. What is new may go where the old is.
+ */
 __kernel __attribute__((reqd_work_group_size(WORK_GROUP, 1, 1))) void
-sgd_update(__global const int4 *restrict chunks, __global const float *restrict rows, __global const float *restrict scale, __global float *restrict params,
-	   __global const float *restrict gradients, __global float *restrict momentum)
+sgd_update(__global const int4 *restrict chunks, __global const float *restrict rows, __global const float *restrict scale, __global const float *params,
+	   __global const float *restrict gradients, __global const float *momentum, __global float *new_params,
+	   __global float *new_momentum)
 {
 	const int4 chunk = chunks[get_group_id(0)];
 	__global const float *row = rows + chunk.s2 * ROW;
@@ -60,9 +64,9 @@ sgd_update(__global const int4 *restrict chunks, __global const float *restrict 
 		if (loads_state)
 			state = LW_LOAD(VECTOR, momentum + i);
 		const vector p = sgd(LW_LOAD(VECTOR, params + i), g, &state, form, first, row);
-		LW_STORE(VECTOR, p, params + i);
+		LW_STORE(VECTOR, p, new_params + i);
 		if (form != PLAIN)
-			LW_STORE(VECTOR, state, momentum + i);
+			LW_STORE(VECTOR, state, new_momentum + i);
 	}
 	if (i < end) {
 		const vector g = LW_LOAD_PART(VECTOR, gradients + i, end - i) * coefficient;
@@ -70,8 +74,8 @@ sgd_update(__global const int4 *restrict chunks, __global const float *restrict 
 		if (loads_state)
 			state = LW_LOAD_PART(VECTOR, momentum + i, end - i);
 		const vector p = sgd(LW_LOAD_PART(VECTOR, params + i, end - i), g, &state, form, first, row);
-		LW_STORE_PART(VECTOR, p, params + i, end - i);
+		LW_STORE_PART(VECTOR, p, new_params + i, end - i);
 		if (form != PLAIN)
-			LW_STORE_PART(VECTOR, state, momentum + i, end - i);
+			LW_STORE_PART(VECTOR, state, new_momentum + i, end - i);
 	}
 }

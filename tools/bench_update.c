@@ -9,16 +9,11 @@ static const int default_groups[] = {1, 160}, default_params[] = {11000000, 6000
 
 enum { PIECE_FLOATS = 128 }; /* groups begin at multiples of this, as in a plan's arena */
 
-/* Params and gradients that all rows share, and a rule's states. */
-typedef struct arenas {
-	lw_buf *params, *gradients;
-	lw_buf *states[LW_RULE_MAX_STATES];
-} arenas;
-
+/* All rows share params and gradients. */
 typedef struct update {
 	const lw_rule *rule;
 	lw_op_context context;
-	arenas arenas;
+	lw_arenas arenas;
 	lw_buf *chunks, *rows;
 	int chunk_count;
 } update;
@@ -28,8 +23,7 @@ static lw_status run(bench *b, void *state)
 	update *u = state;
 
 	(void)b;
-	return lw_rule_update(&u->context, u->rule, u->chunks, u->chunk_count, u->rows, NULL, u->arenas.params, u->arenas.gradients,
-			      u->arenas.states);
+	return lw_rule_update(&u->context, u->rule, u->chunks, u->chunk_count, u->rows, NULL, &u->arenas);
 }
 
 /* Cuts params floats into groups of about the same size, and those into chunks. */
@@ -75,7 +69,7 @@ static lw_status make_tables(bench *b, const lw_rule_options *options, int param
 	return lw_queue_finish(b->queue);
 }
 
-static lw_status add(bench *b, const lw_rule_options *options, const arenas *shared, int params, int groups)
+static lw_status add(bench *b, const lw_rule_options *options, const lw_arenas *shared, int params, int groups)
 {
 	const lw_rule *rule = lw_rule_find(options->rule);
 	bench_row *row;
@@ -98,7 +92,7 @@ static lw_status add(bench *b, const lw_rule_options *options, const arenas *sha
 	return LW_OK;
 }
 
-static lw_status add_rule(bench *b, const char *name, int params, arenas shared)
+static lw_status add_rule(bench *b, const char *name, int params, lw_arenas shared)
 {
 	const bench_request *r = b->request;
 	lw_optim_options optim;
@@ -122,7 +116,7 @@ static lw_status add_rule(bench *b, const char *name, int params, arenas shared)
 
 static lw_status add_size(bench *b, int params)
 {
-	arenas shared = {0};
+	lw_arenas shared = {0};
 
 	LW_TRY(bench_buffer(b, &shared.params, (size_t)params, NAN));
 	LW_TRY(bench_buffer(b, &shared.gradients, (size_t)params, NAN));

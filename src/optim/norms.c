@@ -15,24 +15,30 @@ static lw_status begin(const lw_op_context *context, const char *function, lw_la
 	return LW_OK;
 }
 
-lw_status lw_gradient_norms(const lw_op_context *context, lw_buf *chunks, int chunk_count, lw_buf *gradients,
-			    lw_buf *chunk_norms, lw_buf *domain_of_row, int row_count, lw_buf *max_norms,
-			    int domain_count, lw_buf *scale, lw_buf *norms)
+lw_status lw_chunk_norms(const lw_op_context *context, lw_buf *chunks, int chunk_count, lw_buf *gradients, lw_buf *chunk_norms)
+{
+	lw_launch launch;
+
+	if (chunk_count <= 0)
+		return LW_OK;
+	LW_TRY(begin(context, "chunk_norms", &launch, (size_t)chunk_count));
+	lw_arg_buf(&launch, chunks);
+	lw_arg_buf(&launch, gradients);
+	lw_arg_buf(&launch, chunk_norms);
+	lw_arg_local(&launch, LANES * sizeof(float));
+	launch.bytes = (double)lw_buf_size(gradients);
+	launch.flops = launch.bytes / 2;
+	return lw_queue_launch(context->queue, &launch, NULL);
+}
+
+lw_status lw_clip_coefficients(const lw_op_context *context, lw_buf *chunks, int chunk_count, lw_buf *chunk_norms,
+			       lw_buf *domain_of_row, int row_count, lw_buf *max_norms, int domain_count, lw_buf *scale,
+			       lw_buf *norms)
 {
 	lw_launch launch;
 
 	if (domain_count < 1)
 		return lw_fail(LW_E_ARGUMENT, "gradient norms need at least one clip domain");
-	if (chunk_count > 0) {
-		LW_TRY(begin(context, "chunk_norms", &launch, (size_t)chunk_count));
-		lw_arg_buf(&launch, chunks);
-		lw_arg_buf(&launch, gradients);
-		lw_arg_buf(&launch, chunk_norms);
-		lw_arg_local(&launch, LANES * sizeof(float));
-		launch.bytes = (double)lw_buf_size(gradients);
-		launch.flops = launch.bytes / 2;
-		LW_TRY(lw_queue_launch(context->queue, &launch, NULL));
-	}
 	LW_TRY(begin(context, "clip_coefficients", &launch, (size_t)domain_count));
 	lw_arg_buf(&launch, chunks);
 	lw_arg_int(&launch, chunk_count);

@@ -87,10 +87,14 @@ enum { LW_CHUNK_FLOATS = 16384 };
 /*
  * One launch that updates all chunks of a rule. rows: count x LW_RULE_ROW floats. scale: one float per row, a
  * coefficient for the gradient (clipping); a NaN there means: leave these parameters alone. May be NULL: 1. States that
- * no row needs may be NULL.
+ * no row needs may be NULL. new_params and new_states take what is new; new_params NULL: it goes where the old is.
  */
+typedef struct lw_arenas {
+	lw_buf *params, *gradients, *states[LW_RULE_MAX_STATES];
+	lw_buf *new_params, *new_states[LW_RULE_MAX_STATES];
+} lw_arenas;
 lw_status lw_rule_update(const lw_op_context *context, const lw_rule *rule, lw_buf *chunks, int chunk_count, lw_buf *rows,
-			 lw_buf *scale, lw_buf *params, lw_buf *gradients, lw_buf *const states[LW_RULE_MAX_STATES]);
+			 lw_buf *scale, const lw_arenas *arenas);
 
 /* The forms of the update and norm kernels, for tests: context->force_variant takes one. All have the same bits. */
 int lw_update_variant_count(void);
@@ -98,13 +102,17 @@ const char *lw_update_variant_name(int variant);
 bool lw_update_variant_applies(const lw_op_context *context, int variant);
 
 /*
- * chunk_norms[chunk]: the 2-norm of each chunk's gradients, NaN where one of them is not finite and only there. norms[d]:
- * of each clip domain d, over the chunks whose row has domain_of_row[row] = d. scale[row]: min(1, max_norms[d] / (norms[d]
+ * chunk_norms[chunk]: the 2-norm of each chunk's gradients, NaN where one of them is not finite and only there.
+ */
+lw_status lw_chunk_norms(const lw_op_context *context, lw_buf *chunks, int chunk_count, lw_buf *gradients, lw_buf *chunk_norms);
+
+/*
+ * From the chunks' norms. norms[d]: of each clip domain d, over the chunks whose row has domain_of_row[row] = d. scale[row]: min(1, max_norms[d] / (norms[d]
  * + 1e-6)); 1 for a negative domain, and where max_norms[d] is infinite, 0 or less. If any chunk's norm is NaN, every norm
  * and scale becomes NaN, so that nothing is updated. A finite norm is at most FLT_MAX. At least one domain.
  */
-lw_status lw_gradient_norms(const lw_op_context *context, lw_buf *chunks, int chunk_count, lw_buf *gradients,
-			    lw_buf *chunk_norms, lw_buf *domain_of_row, int row_count, lw_buf *max_norms, int domain_count,
-			    lw_buf *scale, lw_buf *norms);
+lw_status lw_clip_coefficients(const lw_op_context *context, lw_buf *chunks, int chunk_count, lw_buf *chunk_norms,
+			       lw_buf *domain_of_row, int row_count, lw_buf *max_norms, int domain_count, lw_buf *scale,
+			       lw_buf *norms);
 
 #endif

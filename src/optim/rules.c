@@ -95,14 +95,13 @@ lw_status lw_rule_check(const lw_rule_options *options)
 }
 
 lw_status lw_rule_update(const lw_op_context *context, const lw_rule *rule, lw_buf *chunks, int chunk_count,
-			 lw_buf *rows, lw_buf *scale, lw_buf *params, lw_buf *gradients,
-			 lw_buf *const states[LW_RULE_MAX_STATES])
+			 lw_buf *rows, lw_buf *scale, const lw_arenas *a)
 {
 	lw_variant variant = {.source = rule->source, .function = rule->function};
 	const int work_group = lw_update_work_group(context);
-	const double floats = fmin((double)chunk_count * LW_CHUNK_FLOATS, (double)lw_buf_size(params) / sizeof(float));
+	const double floats = fmin((double)chunk_count * LW_CHUNK_FLOATS, (double)lw_buf_size(a->params) / sizeof(float));
 	lw_launch launch;
-	int arenas = 3;
+	int moved = 3;
 
 	if (chunk_count <= 0)
 		return LW_OK;
@@ -112,13 +111,16 @@ lw_status lw_rule_update(const lw_op_context *context, const lw_rule *rule, lw_b
 	lw_arg_buf(&launch, chunks);
 	lw_arg_buf(&launch, rows);
 	lw_arg_buf(&launch, scale);
-	lw_arg_buf(&launch, params);
-	lw_arg_buf(&launch, gradients);
+	lw_arg_buf(&launch, a->params);
+	lw_arg_buf(&launch, a->gradients);
 	for (int s = 0; s < rule->state_count; s++) {
-		lw_arg_buf(&launch, states[s]);
-		arenas += states[s] ? 2 : 0;
+		lw_arg_buf(&launch, a->states[s]);
+		moved += a->states[s] ? 2 : 0;
 	}
+	lw_arg_buf(&launch, a->new_params ? a->new_params : a->params);
+	for (int s = 0; s < rule->state_count; s++)
+		lw_arg_buf(&launch, a->new_params ? a->new_states[s] : a->states[s]);
 	lw_launch_1d(&launch, (size_t)chunk_count * (size_t)work_group, (size_t)work_group);
-	launch.bytes = floats * arenas * (double)sizeof(float); /* at most: what the chunks hold is on the device */
+	launch.bytes = floats * moved * (double)sizeof(float); /* at most: what the chunks hold is on the device */
 	return lw_queue_launch(context->queue, &launch, NULL);
 }

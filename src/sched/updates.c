@@ -261,7 +261,7 @@ lw_status lw_updates_send_rows(lw_plan *plan, int64_t step)
 			      updates->host_rows, NULL);
 }
 
-void lw_updates_gradient_ready(void *user, int param)
+lw_status lw_updates_gradient_ready(void *user, int param)
 {
 	lw_plan *plan = user;
 	lw_updates *updates = &plan->updates;
@@ -269,6 +269,7 @@ void lw_updates_gradient_ready(void *user, int param)
 
 	if (k >= 0 && --updates->dispatches[k].pending == 0)
 		updates->ready[updates->ready_count++] = k;
+	return LW_OK;
 }
 
 lw_status lw_updates_norms(lw_plan *plan)
@@ -277,9 +278,15 @@ lw_status lw_updates_norms(lw_plan *plan)
 
 	if (!updates->row_count)
 		return LW_OK;
-	return lw_gradient_norms(&plan->context, updates->device_chunks, (int)updates->chunk_count, plan->gradients,
-				 plan->outcome.sums, updates->domain_of_row, (int)updates->row_count, updates->max_norms,
-				 (int)updates->domain_count, updates->scale, plan->outcome.norms);
+	LW_TRY(lw_chunk_norms(&plan->context, updates->device_chunks, (int)updates->chunk_count, plan->gradients, plan->outcome.sums));
+	return lw_clip_coefficients(&plan->context, updates->device_chunks, (int)updates->chunk_count, plan->outcome.sums,
+				    updates->domain_of_row, (int)updates->row_count, updates->max_norms, (int)updates->domain_count,
+				    updates->scale, plan->outcome.norms);
+}
+
+static lw_arenas arenas_of(const lw_dispatch *d)
+{
+	return (lw_arenas){.params = d->params, .gradients = d->gradients, .states = {d->states[0], d->states[1], d->states[2]}};
 }
 
 lw_status lw_updates_apply_all(lw_plan *plan)
@@ -288,8 +295,9 @@ lw_status lw_updates_apply_all(lw_plan *plan)
 
 	for (size_t i = 0; i < updates->ready_count; i++) {
 		lw_dispatch *d = &updates->dispatches[updates->ready[i]];
+		const lw_arenas arenas = arenas_of(d);
 		LW_TRY(lw_rule_update(&plan->context, d->rule, d->device_chunks, (int)d->chunk_count, updates->device_rows,
-				      updates->scale, d->params, d->gradients, d->states));
+				      updates->scale, &arenas));
 	}
 	return LW_OK;
 }
@@ -321,11 +329,13 @@ lw_status lw_updates_apply_group(lw_plan *plan, int group)
 
 	for (size_t k = 0; k < updates->dispatch_count; k++) {
 		lw_dispatch *d = &updates->dispatches[k];
+		lw_arenas arenas;
 		if (d->rule != rule)
 			continue;
 		LW_TRY(group_table(plan, group, d));
+		arenas = arenas_of(d);
 		return lw_rule_update(&plan->context, d->rule, updates->group_chunks[group], updates->group_chunk_count[group],
-				      updates->device_rows, updates->scale, d->params, d->gradients, d->states);
+				      updates->device_rows, updates->scale, &arenas);
 	}
 	return LW_OK;
 }

@@ -134,8 +134,9 @@ static lw_status run_case(lw_test_run *run, const norm_case *c, const char *form
 	LW_GO(lw_test_buf_create(run, &limits, sizeof max_norms, true, max_norms));
 	LW_GO(lw_test_buf_create(run, &scale, sizeof d.scale, false, NULL));
 	LW_GO(lw_test_buf_create(run, &norms, sizeof d.norms, false, NULL));
-	LW_GO(lw_gradient_norms(&run->context, chunks.buf, CHUNKS, gradients.buf, chunk_norms.buf, domains.buf, ROWS,
-				limits.buf, DOMAINS, scale.buf, norms.buf));
+	LW_GO(lw_chunk_norms(&run->context, chunks.buf, CHUNKS, gradients.buf, chunk_norms.buf));
+	LW_GO(lw_clip_coefficients(&run->context, chunks.buf, CHUNKS, chunk_norms.buf, domains.buf, ROWS, limits.buf, DOMAINS,
+				   scale.buf, norms.buf));
 	LW_GO(lw_queue_finish(run->context.queue));
 	LW_GO(compare(run, where, "chunk norms", &chunk_norms, d.chunk_norms, CHUNKS));
 	LW_GO(compare(run, where, "norms", &norms, d.norms, DOMAINS));

@@ -43,7 +43,7 @@ typedef struct problem {
 	lw_chunk chunks[MAX_CHUNKS]; /* row: the group; -1: frozen */
 	int chunk_count;
 	values_kind kind;
-	bool separate; /* a launch per chunk */
+	bool separate; /* a launch per chunk, and what is new goes elsewhere first */
 } problem;
 
 /* Floats from huge to denormal in TINY, so that products of them are denormal, too. */
@@ -121,19 +121,47 @@ static void step_on_host(const problem *pr, arenas *a, int step)
 	}
 }
 
+static lw_status copy_one(lw_test_run *run, size_t floats, lw_buf *old, lw_buf **new, bool back)
+{
+	const size_t bytes = floats * sizeof(float);
+
+	if (!old)
+		return LW_OK;
+	if (back)
+		return lw_queue_copy(run->context.queue, *new, 0, old, 0, bytes, NULL);
+	LW_TRY(lw_buf_create(new, lw_queue_device(run->context.queue), bytes));
+	return lw_queue_copy(run->context.queue, old, 0, *new, 0, bytes, NULL);
+}
+
+/* Makes the new arenas as copies of the old ones; or copies them back, after an update that should have changed the chunks only. */
+static lw_status copy_all(lw_test_run *run, size_t floats, lw_arenas *all, bool back)
+{
+	LW_TRY(copy_one(run, floats, all->params, &all->new_params, back));
+	for (int s = 0; s < LW_RULE_MAX_STATES; s++)
+		LW_TRY(copy_one(run, floats, all->states[s], &all->new_states[s], back));
+	return LW_OK;
+}
+
 static lw_status launch(lw_test_run *run, const problem *pr, const arenas *a, const lw_chunk *chunks, int count,
 			const lw_test_buf *rows, const lw_test_buf *scale)
 {
+	lw_arenas all = {.params = a->device_p.buf, .gradients = a->device_g.buf};
 	lw_test_buf table = {0};
-	lw_buf *states[LW_RULE_MAX_STATES] = {a->device_states[0].buf, a->device_states[1].buf,
-					      a->device_states[2].buf};
 	lw_status status;
 
+	for (int s = 0; s < LW_RULE_MAX_STATES; s++)
+		all.states[s] = a->device_states[s].buf;
 	LW_GO(lw_test_buf_create(run, &table, (size_t)count * sizeof *chunks, true, chunks));
-	LW_GO(lw_rule_update(&run->context, pr->rule, table.buf, count, rows->buf, scale->buf, a->device_p.buf,
-			     a->device_g.buf, states));
+	if (pr->separate)
+		LW_GO(copy_all(run, a->floats, &all, false));
+	LW_GO(lw_rule_update(&run->context, pr->rule, table.buf, count, rows->buf, scale->buf, &all));
+	if (pr->separate)
+		LW_GO(copy_all(run, a->floats, &all, true));
 	LW_GO(lw_queue_finish(run->context.queue));
 out:
+	lw_buf_destroy(&all.new_params);
+	for (int s = 0; s < LW_RULE_MAX_STATES; s++)
+		lw_buf_destroy(&all.new_states[s]);
 	lw_test_buf_destroy(&table);
 	return status;
 }

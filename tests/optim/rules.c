@@ -67,7 +67,8 @@ static void run_case(const lw_rule_options *options, float p[REFERENCE_PARAMS])
 		rule->row(options, 0.05 / step, options->weight_decay, step, row);
 		ok(lw_queue_write(queue, gradients, 0, sizeof g, g, NULL));
 		ok(lw_queue_write(queue, rows, 0, sizeof row, row, NULL));
-		ok(lw_rule_update(&context, rule, chunks, 1, rows, NULL, params, gradients, states));
+		ok(lw_rule_update(&context, rule, chunks, 1, rows, NULL,
+				  &(lw_arenas){.params = params, .gradients = gradients, .states = {states[0], states[1], states[2]}}));
 		ok(lw_queue_finish(queue));
 	}
 	ok(lw_queue_read(queue, params, 0, sizeof reference_start, p, NULL));
