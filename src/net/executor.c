@@ -24,25 +24,34 @@ struct lw_executor {
 	lw_queue *transfers; /* made when there is a batch to fetch ahead */
 	int32_t *host_labels;    /* of a partial batch: the rest is -1 */
 	lw_buf *loss, *correct;  /* the caller's */
-	lw_buf **params, **gradients; /* slices of the caller's arenas, by parameter */
+	lw_buf **params[2], **gradients; /* slices of the caller's arenas, by parameter */
+	int which; /* of params */
 	double *seconds; /* by instruction, while a step is profiled; else NULL */
 	int *last_write; /* instruction of the train tape after which a parameter's gradient is complete */
 };
 
-static lw_status slice_params(lw_executor *e, const lw_layout *layout, lw_buf *params, lw_buf *gradients)
+static lw_status slice_params(lw_executor *e, const lw_layout *layout, const lw_executor_buffers *buffers)
 {
 	const lw_net *net = e->net;
 
-	LW_TRY(lw_alloc(&e->params, net->param_count, sizeof *e->params));
-	LW_TRY(lw_alloc(&e->gradients, net->param_count, sizeof *e->gradients));
+	LW_TRY(lw_alloc(&e->params[0], net->param_count, sizeof(lw_buf *)));
+	LW_TRY(lw_alloc(&e->params[1], net->param_count, sizeof(lw_buf *)));
+	LW_TRY(lw_alloc(&e->gradients, net->param_count, sizeof(lw_buf *)));
 	for (size_t i = 0; i < net->param_count; i++) {
-		size_t offset = layout->offsets[i] * sizeof(float), bytes = net->params[i].count * sizeof(float);
-		LW_TRY(lw_buf_slice(&e->params[i], params, offset, bytes));
+		const bool statistics = buffers->statistics && !lw_param_rule_of(net, i)->trainable;
+		const size_t offset = layout->offsets[i] * sizeof(float), bytes = net->params[i].count * sizeof(float);
+
+		for (int k = 0; k < 2 && buffers->params[k]; k++)
+			LW_TRY(statistics ? lw_buf_slice(&e->params[k][i], buffers->statistics,
+							 offset - buffers->statistics_at * sizeof(float), bytes)
+					  : lw_buf_slice(&e->params[k][i], buffers->params[k], offset, bytes));
 		if (e->options.pass_of_param[i] >= 0)
-			LW_TRY(lw_buf_slice(&e->gradients[i], gradients, offset, bytes));
+			LW_TRY(lw_buf_slice(&e->gradients[i], buffers->gradients, offset, bytes));
 	}
 	return LW_OK;
 }
+
+void lw_executor_use(lw_executor *e, int which) { e->which = which; }
 
 static lw_status bind_tape(lw_executor *e, lw_tape *tape)
 {
@@ -112,8 +121,8 @@ static lw_status find_last_writes(lw_executor *e)
 	return LW_OK;
 }
 
-lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue *queue, const lw_layout *layout, lw_buf *params,
-			     lw_buf *gradients, lw_buf *loss, lw_buf *correct, const lw_executor_options *options)
+lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue *queue, const lw_layout *layout,
+			     const lw_executor_buffers *buffers, const lw_executor_options *options)
 {
 	lw_tape_options train = {options->batch, true, options->pass_count, options->pass_of_param, options->separate, NULL};
 	lw_tape_options evaluate = {options->batch, false, 0, options->pass_of_param, options->separate, NULL};
@@ -125,8 +134,8 @@ lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue
 	LW_TRY(lw_alloc(&e, 1, sizeof *e));
 	e->net = net;
 	e->options = *options;
-	e->loss = loss;
-	e->correct = correct;
+	e->loss = buffers->loss;
+	e->correct = buffers->correct;
 	e->context = (lw_op_context){.device = lw_queue_device(queue),
 				     .queue = queue,
 				     .precision = options->precision,
@@ -136,7 +145,7 @@ lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue
 	train.context = evaluate.context = &e->context;
 	LW_GO(lw_tape_create(&e->train, net, &train));
 	LW_GO(lw_tape_create(&e->evaluate, net, &evaluate));
-	LW_GO(slice_params(e, layout, params, gradients));
+	LW_GO(slice_params(e, layout, buffers));
 	LW_GO(create_buffers(e));
 	LW_GO(find_last_writes(e));
 	e->options.pass_of_param = NULL; /* the caller's, and used up */
@@ -155,11 +164,13 @@ void lw_executor_destroy(lw_executor **executor)
 		return;
 	lw_tape_clear(&e->train);
 	lw_tape_clear(&e->evaluate);
-	for (size_t i = 0; e->params && i < e->net->param_count; i++)
-		lw_buf_destroy(&e->params[i]);
+	for (int k = 0; k < 2; k++) {
+		for (size_t i = 0; e->params[k] && i < e->net->param_count; i++)
+			lw_buf_destroy(&e->params[k][i]);
+		free(e->params[k]);
+	}
 	for (size_t i = 0; e->gradients && i < e->net->param_count; i++)
 		lw_buf_destroy(&e->gradients[i]);
-	free(e->params);
 	free(e->gradients);
 	free(e->last_write);
 	free(e->host_labels);
@@ -192,7 +203,7 @@ static void fill_call(const lw_executor *e, const lw_tape *tape, lw_instruction 
 	if (unit->residual != LW_NO_NODE)
 		call->input[node->input_count] = value_buf(tape, tape->output[unit->residual]);
 	for (int slot = 0; slot < node->rule.param_count; slot++)
-		call->param[slot] = e->params[node->params[slot]];
+		call->param[slot] = e->params[e->which][node->params[slot]];
 }
 
 static lw_status run_backward(lw_executor *e, lw_instruction *instruction, int index, uint32_t step)
@@ -210,7 +221,7 @@ static lw_status run_backward(lw_executor *e, lw_instruction *instruction, int i
 	LW_TRY(node->op->backward(&e->context, &call));
 	for (int slot = 0; e->options.gradient_ready && slot < node->rule.param_count; slot++)
 		if (e->last_write[node->params[slot]] == index)
-			e->options.gradient_ready(e->options.user, node->params[slot]);
+			LW_TRY(e->options.gradient_ready(e->options.user, node->params[slot]));
 	return LW_OK;
 }
 
@@ -292,7 +303,7 @@ static lw_status rehearse_evaluate(void *user)
 /* Before a tape's first run its kernels are built, or read from the disk cache, side by side. */
 static lw_status prepare(lw_executor *e, bool *prepared, lw_status (*rehearse)(void *user))
 {
-	void (*ready)(void *user, int param) = e->options.gradient_ready;
+	lw_status (*ready)(void *user, int param) = e->options.gradient_ready;
 	lw_status status;
 
 	if (*prepared)

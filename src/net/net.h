@@ -146,14 +146,26 @@ typedef struct lw_executor_options {
 	const lw_tuning *tuning; /* may be NULL; must outlive the executor */
 	double label_smoothing;
 	uint32_t seed;
-	/* Called after the last launch that a parameter's gradient needs was enqueued. NULL: nobody. */
-	void (*gradient_ready)(void *user, int param);
+	/* Called after the last launch that a parameter's gradient needs was enqueued; a failure ends the run. NULL: nobody. */
+	lw_status (*gradient_ready)(void *user, int param);
 	void *user;
 } lw_executor_options;
 
-/* loss and correct: batch floats each, written by every run. The net, queue and buffers must outlive it. */
-lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue *queue, const lw_layout *layout, lw_buf *params,
-			     lw_buf *gradients, lw_buf *loss, lw_buf *correct, const lw_executor_options *options);
+/*
+ * What it works on, the caller's. Parameters are there twice where updates go from one arena to the other, else params[1]
+ * is NULL. statistics: running statistics, which runs write, laid out as from statistics_at of the arena on; NULL: in params.
+ * loss and correct: batch floats each, written by every run.
+ */
+typedef struct lw_executor_buffers {
+	lw_buf *params[2], *gradients, *statistics, *loss, *correct;
+	size_t statistics_at; /* floats */
+} lw_executor_buffers;
+
+/* The net, queue and buffers must outlive it. */
+lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue *queue, const lw_layout *layout,
+			     const lw_executor_buffers *buffers, const lw_executor_options *options);
+/* Which of the two arenas of parameters the next runs read; 0 at first. */
+void lw_executor_use(lw_executor *executor, int which);
 void lw_executor_destroy(lw_executor **executor);
 
 /* Enqueues a forward and the backward passes. images (NHWC) and labels must stay valid until the queue is finished. step counts dropout's random numbers. */

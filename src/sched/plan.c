@@ -95,8 +95,12 @@ static lw_status create_executor(lw_plan *plan)
 	}
 	options.pass_of_param = pass_of_param;
 	lw_executor_destroy(&plan->executor);
-	LW_GO(lw_executor_create(&plan->executor, plan->net, plan->queue, &plan->layout, plan->params, plan->gradients,
-				 plan->outcome.loss, plan->outcome.correct, &options));
+	LW_GO(lw_executor_create(&plan->executor, plan->net, plan->queue, &plan->layout,
+				 &(lw_executor_buffers){.params = {plan->params},
+							.gradients = plan->gradients,
+							.loss = plan->outcome.loss,
+							.correct = plan->outcome.correct},
+				 &options));
 out:
 	free(pass_of_param);
 	free(pass_of_group);

@@ -94,7 +94,7 @@ lw_status lw_updates_apply_all(lw_plan *plan);
 lw_status lw_updates_apply_group(lw_plan *plan, int group);
 /* A group's parameters have had one update more. */
 void lw_updates_count(lw_plan *plan, int group);
-void lw_updates_gradient_ready(void *plan, int param);
+lw_status lw_updates_gradient_ready(void *plan, int param);
 
 lw_status lw_outcome_create(lw_plan *plan);
 void lw_outcome_clear(lw_outcome *outcome);

@@ -104,6 +104,7 @@ static float *run_step(const lw_net *net, uint32_t seed, bool separate, size_t *
 	lw_executor_options options = {.batch = BATCH, .pass_count = 1, .pass_of_param = pass_of_param, .separate = separate};
 	lw_buf *params, *gradients, *loss, *correct;
 	lw_executor *executor;
+	lw_executor_buffers buffers;
 	lw_layout layout;
 	lw_queue *queue;
 	size_t bytes;
@@ -129,7 +130,8 @@ static float *run_step(const lw_net *net, uint32_t seed, bool separate, size_t *
 	lw_queue_fill(queue, gradients, 0, bytes, 0, NULL);
 	for (size_t i = 0; i < net->param_count; i++)
 		lw_queue_write(queue, params, layout.offsets[i] * sizeof(float), net->params[i].count * sizeof(float), net->params[i].values, NULL);
-	assert_int_equal(lw_executor_create(&executor, net, queue, &layout, params, gradients, loss, correct, &options), LW_OK);
+	buffers = (lw_executor_buffers){.params = {params}, .gradients = gradients, .loss = loss, .correct = correct};
+	assert_int_equal(lw_executor_create(&executor, net, queue, &layout, &buffers, &options), LW_OK);
 	if (!separate)
 		count_fusions(lw_executor_tape(executor));
 	if (lw_executor_train(executor, images, labels, 1) != LW_OK)
