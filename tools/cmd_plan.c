@@ -2,12 +2,27 @@
 #include "tool.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 typedef struct arguments {
 	tool_options shared;
 	const char *recipe;
 	bool json;
+	const char *cluster; /* NULL: nothing is simulated */
+	int64_t steps;
 } arguments;
+
+enum { KEY_SIMULATE = 1000, KEY_STEPS };
+
+static int64_t parse_steps(const char *argument, struct argp_state *state)
+{
+	char *end;
+	long long steps = strtoll(argument, &end, 10);
+
+	if (*end || end == argument || steps < 1 || steps > 1000000000)
+		argp_error(state, "--steps: `%s` was found, a number from 1 to 1000000000 was expected", argument);
+	return steps;
+}
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
@@ -20,6 +35,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 	case 'j':
 		a->json = true;
 		return 0;
+	case KEY_SIMULATE:
+		a->cluster = argument;
+		return 0;
+	case KEY_STEPS:
+		a->steps = parse_steps(argument, state);
+		return 0;
 	default:
 		return tool_parse_recipe(key, argument, state, &a->recipe);
 	}
@@ -27,6 +48,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 static const struct argp_option options[] = {
 	{"json", 'j', NULL, 0, "Print one JSON object", 0},
+	{"simulate", KEY_SIMULATE, "CLUSTER.yaml", 0, "Show how steps would run on the devices that the file describes; none is opened", 0},
+	{"steps", KEY_STEPS, "N", 0, "With --simulate: how many steps, 10 unless given", 0},
 	{0},
 };
 static const struct argp_child children[] = {{&tool_recipe_argp, 0, NULL, 0}, {0}};
@@ -38,7 +61,8 @@ static const struct argp parser = {
 	       "pruning saves of them; memory. Nothing is trained, and the data need not be there."
 	       "\vExamples:\n"
 	       "  layerwise plan recipe.yaml\n"
-	       "  layerwise plan recipe.yaml --set groups.0.freeze=true --json",
+	       "  layerwise plan recipe.yaml --set groups.0.freeze=true --json\n"
+	       "  layerwise plan recipe.yaml --simulate cluster.yaml --set train.batch=4096",
 	.children = children,
 };
 
@@ -78,13 +102,41 @@ static int make_net(arguments *a, tool_work *work)
 	return code == TOOL_OK ? tool_work_net(work) : code;
 }
 
+static int simulate(const arguments *a, const tool_work *work)
+{
+	lw_cluster *cluster = NULL;
+	lw_simulation *simulation = NULL;
+	const lw_cluster_device *devices;
+	const lw_group_options *groups;
+	size_t device_count, group_count;
+	lw_status status = lw_cluster_read(&cluster, a->cluster);
+
+	if (status != LW_OK) {
+		tool_fail(work->command, status);
+		return status == LW_E_MEMORY ? TOOL_FAILED : TOOL_USAGE; /* as for a recipe */
+	}
+	devices = lw_cluster_devices(cluster, &device_count);
+	groups = lw_recipe_groups(work->recipe, &group_count);
+	status = lw_simulate(&simulation, work->net, lw_recipe_optim(work->recipe), groups, group_count, lw_recipe_plan(work->recipe),
+			     devices, device_count, a->steps ? a->steps : 10);
+	if (status == LW_OK)
+		status = lw_report_simulation(simulation, stdout, a->json);
+	lw_simulation_destroy(&simulation);
+	lw_cluster_destroy(&cluster);
+	return status == LW_OK ? TOOL_OK : tool_fail(work->command, status);
+}
+
 static int run(arguments *a, tool_work *work)
 {
 	int code = tool_work_recipe(work, a->recipe, &a->shared);
 	lw_status status;
 
+	if (a->steps && !a->cluster)
+		return tool_error(work->command, TOOL_USAGE, "--steps goes with --simulate");
 	if (code == TOOL_OK)
 		code = make_net(a, work);
+	if (code == TOOL_OK && a->cluster)
+		return simulate(a, work);
 	if (code == TOOL_OK)
 		code = tool_work_plan(work, &a->shared, total_steps(work->recipe, work->command), false);
 	if (code != TOOL_OK)

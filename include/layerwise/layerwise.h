@@ -11,6 +11,7 @@
 #include <layerwise/plan.h>
 #include <layerwise/recipe.h>
 #include <layerwise/report.h>
+#include <layerwise/simulate.h>
 #include <layerwise/train.h>
 #include <layerwise/tune.h>
 

@@ -4,6 +4,7 @@
 #ifndef LAYERWISE_RECIPE_H
 #define LAYERWISE_RECIPE_H
 
+#include <layerwise/simulate.h>
 #include <layerwise/train.h>
 
 #ifdef __cplusplus
@@ -33,6 +34,16 @@ LW_API const lw_plan_options *lw_recipe_plan(const lw_recipe *recipe); /* total_
 LW_API const lw_train_options *lw_recipe_train(const lw_recipe *recipe);
 /* Device names joined by commas, "auto" where it says nothing. */
 LW_API const char *lw_recipe_devices(const lw_recipe *recipe);
+
+/*
+ * A cluster for lw_simulate, from a file of its own: `devices:`, a list of maps with name, gflops, update_bandwidth and
+ * link_bandwidth (GB/s), and optionally count (1), latency (us, 10), memory (GB), domain, fails_at_step. Errors as lw_recipe_read's.
+ */
+typedef struct lw_cluster lw_cluster;
+LW_API lw_status lw_cluster_read(lw_cluster **cluster, const char *path);
+LW_API void lw_cluster_destroy(lw_cluster **cluster);
+/* The cluster's. */
+LW_API const lw_cluster_device *lw_cluster_devices(const lw_cluster *cluster, size_t *count);
 
 #ifdef __cplusplus
 }

@@ -30,6 +30,9 @@ LW_API const char *lw_format_duration(char buffer[32], double seconds);
 /* The plan as people read it: groups, launches, FLOPs saved, memory; json: one object. */
 LW_API lw_status lw_report_plan(const lw_plan *plan, FILE *stream, bool json);
 
+/* A simulated run: shares, owners, times against what no placement could beat; json: one object. */
+LW_API lw_status lw_report_simulation(const lw_simulation *simulation, FILE *stream, bool json);
+
 /* A progress line: rewritten in place on a terminal, a plain line now and then elsewhere. */
 typedef struct lw_progress_line {
 	FILE *stream;
