@@ -102,7 +102,7 @@ static int make_net(arguments *a, tool_work *work)
 	return code == TOOL_OK ? tool_work_net(work) : code;
 }
 
-static int simulate(const arguments *a, const tool_work *work)
+static int simulate(const arguments *a, tool_work *work)
 {
 	lw_cluster *cluster = NULL;
 	lw_simulation *simulation = NULL;
@@ -117,8 +117,10 @@ static int simulate(const arguments *a, const tool_work *work)
 	}
 	devices = lw_cluster_devices(cluster, &device_count);
 	groups = lw_recipe_groups(work->recipe, &group_count);
-	status = lw_simulate(&simulation, work->net, lw_recipe_optim(work->recipe), groups, group_count, lw_recipe_plan(work->recipe),
-			     devices, device_count, a->steps ? a->steps : 10);
+	status = lw_recipe_layers(work->recipe, &work->net);
+	if (status == LW_OK)
+		status = lw_simulate(&simulation, work->net, lw_recipe_optim(work->recipe), groups, group_count,
+				     lw_recipe_plan(work->recipe), devices, device_count, a->steps ? a->steps : 10);
 	if (status == LW_OK)
 		status = lw_report_simulation(simulation, stdout, a->json);
 	lw_simulation_destroy(&simulation);
@@ -133,10 +135,10 @@ static int run(arguments *a, tool_work *work)
 
 	if (a->steps && !a->cluster)
 		return tool_error(work->command, TOOL_USAGE, "--steps goes with --simulate");
-	if (code == TOOL_OK)
-		code = make_net(a, work);
 	if (code == TOOL_OK && a->cluster)
 		return simulate(a, work);
+	if (code == TOOL_OK)
+		code = make_net(a, work);
 	if (code == TOOL_OK)
 		code = tool_work_plan(work, &a->shared, total_steps(work->recipe, work->command), false);
 	if (code != TOOL_OK)

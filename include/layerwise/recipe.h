@@ -24,6 +24,9 @@ LW_API void lw_recipe_destroy(lw_recipe **recipe);
 /* The net that the recipe describes, initialised by init and seed and then loaded from its weights files (report may be NULL). The caller's. */
 LW_API lw_status lw_recipe_net(const lw_recipe *recipe, lw_net **net, lw_load_report *report);
 
+/* The net without values, for what depends on its layers alone: nothing is initialised, no file read. The caller's. */
+LW_API lw_status lw_recipe_layers(const lw_recipe *recipe, lw_net **net);
+
 /* The training or test set; *dataset is NULL where the recipe names none. The caller's. */
 LW_API lw_status lw_recipe_dataset(const lw_recipe *recipe, bool train, lw_dataset **dataset);
 

@@ -13,8 +13,7 @@ static lw_status build_arch(const lw_recipe *recipe, lw_net **net)
 	return LW_OK;
 }
 
-/* The layers alone: nothing initialised, no file read. */
-static lw_status build_layers(const lw_recipe *recipe, lw_net **net)
+lw_status lw_recipe_layers(const lw_recipe *recipe, lw_net **net)
 {
 	lw_status status;
 
@@ -44,7 +43,7 @@ lw_status lw_recipe_net(const lw_recipe *recipe, lw_net **result, lw_load_report
 	*result = NULL;
 	if (report)
 		memset(report, 0, sizeof(*report));
-	LW_GO(build_layers(recipe, &net));
+	LW_GO(lw_recipe_layers(recipe, &net));
 	LW_GO(lw_net_initialize(net, recipe->init, recipe->train.seed));
 	if (recipe->weights.count > 0) {
 		status = lw_model_load(net, recipe->weights.items, recipe->weights.count, report);
@@ -71,7 +70,7 @@ lw_status lw_recipe_dataset(const lw_recipe *recipe, bool train, lw_dataset **da
 	*dataset = NULL;
 	if (paths->count == 0)
 		return LW_OK;
-	LW_TRY(build_layers(recipe, &net)); /* for the number of classes that labels must stay below */
+	LW_TRY(lw_recipe_layers(recipe, &net)); /* for the number of classes that labels must stay below */
 	lw_dataset_defaults(&options);
 	options.net_classes = lw_net_classes(net);
 	lw_net_destroy(&net);

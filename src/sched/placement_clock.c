@@ -23,7 +23,7 @@ typedef enum event_kind {
 typedef struct event {
 	double time;
 	uint64_t order; /* where times are equal */
-	double last;    /* of receive: when the last copy has left */
+	double last;    /* of receive: when the last copy could be there */
 	int parcel, detail; /* detail: the class, or how many copies */
 } event;
 
@@ -112,19 +112,19 @@ static void push_gradients(lw_placement_clock *clock, int class)
 }
 
 /* The lanes' links out take up the parcel. */
-static void gradients(lw_placement_clock *clock, const event *e, int owner_domain)
+static void gradients(lw_placement_clock *clock, const event *e, const station *owner)
 {
 	const lw_placement_parcel *parcel = &clock->problem->parcels[e->parcel];
-	const double bytes = (double)parcel->bytes;
+	const double bytes = (double)parcel->bytes, receiving = copy_seconds(owner, bytes);
 	double first = INFINITY, last = e->time;
 	int copies = 0;
 
 	for (int i = clock->class_begin[e->detail]; i < clock->class_begin[e->detail + 1]; i++) {
 		station *lane = &clock->stations[i];
 		const double ready = parcel->ready * lane->compute + lane->delay;
-		double start, seconds;
+		double start, seconds, end;
 
-		if (lane->domain == owner_domain) {
+		if (lane->domain == owner->domain) {
 			last = ready > last ? ready : last;
 			continue;
 		}
@@ -133,7 +133,8 @@ static void gradients(lw_placement_clock *clock, const event *e, int owner_domai
 		lane->out_free = start + seconds;
 		lane->out_busy += seconds;
 		first = start < first ? start : first;
-		last = lane->out_free > last ? lane->out_free : last;
+		end = start + (seconds > receiving ? seconds : receiving);
+		last = end > last ? end : last;
 		copies++;
 	}
 	push(clock, RECEIVE, first < last ? first : last, last, e->parcel, copies);
@@ -253,7 +254,7 @@ double lw_placement_clock_run(lw_placement_clock *clock, const int *owner, lw_pl
 		double end;
 
 		switch ((event_kind)(e.order >> 60)) {
-		case GRADIENTS: gradients(clock, &e, own->domain); break;
+		case GRADIENTS: gradients(clock, &e, own); break;
 		case RECEIVE: receive(clock, &e, own); break;
 		case UPDATE: update(clock, &e, own, timeline); break;
 		case SPREAD:

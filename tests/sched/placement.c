@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_PARCELS = 16, MAX_DEVICES = 8 };
+enum { MAX_PARCELS = 64, MAX_DEVICES = 48 };
 
 typedef struct instance {
 	lw_placement_device devices[MAX_DEVICES];
@@ -134,6 +134,74 @@ static void a_step_is_timed_as_it_says(void **state)
 	assert_float_equal(loads[1].in, 2e-3, 1e-9);
 }
 
+static bool first_lane_of_domain(const lw_placement_problem *problem, size_t device)
+{
+	for (size_t d = 0; d < device; d++)
+		if (problem->devices[d].is_lane && problem->devices[d].domain == problem->devices[device].domain)
+			return false;
+	return true;
+}
+
+/* What must hold of any step, however many devices there are and whatever the placement. */
+static void check_step(const instance *in, const int *owner)
+{
+	const lw_placement_problem *problem = &in->problem;
+	lw_placement_times times[MAX_PARCELS];
+	lw_placement_load loads[MAX_DEVICES];
+	lw_placement_timeline timeline = {times, loads, 0, 0};
+	double makespan, updates[MAX_DEVICES] = {0}, seconds;
+	int lanes = 0;
+
+	assert_int_equal(lw_placement_makespan(problem, owner, &makespan, &timeline), LW_OK);
+	for (size_t d = 0; d < problem->device_count; d++)
+		lanes += in->devices[d].is_lane;
+	for (size_t p = 0; p < problem->parcel_count; p++) {
+		const lw_placement_device *own = &in->devices[owner[p]];
+		const double bytes = (double)in->parcels[p].bytes;
+		double fan_in = 0, fan_out = 0;
+
+		for (size_t d = 0; d < problem->device_count; d++) {
+			const lw_placement_device *lane = &in->devices[d];
+			const bool apart = lane->domain != own->domain;
+			const double slower = fmax(lane->latency + bytes / lane->link_bandwidth, own->latency + bytes / own->link_bandwidth);
+
+			if (!lane->is_lane)
+				continue;
+			assert_true(times[p].gathered >= in->parcels[p].ready * lane->compute_seconds + (apart ? slower : 0) - 1e-12);
+			fan_in += apart ? own->latency + bytes / own->link_bandwidth : 0;
+			fan_out += apart && first_lane_of_domain(problem, d) ? own->latency + bytes / own->link_bandwidth : 0;
+		}
+		seconds = lw_placement_update_seconds(problem, owner[p], (int)p, lanes);
+		updates[owner[p]] += seconds;
+		assert_true(times[p].gathered >= fan_in && times[p].update_start >= times[p].gathered);
+		assert_float_equal(times[p].update_end, times[p].update_start + seconds, 1e-9);
+		assert_true(times[p].spread >= times[p].update_end + fan_out - 1e-9 && times[p].spread <= makespan);
+		for (size_t q = 0; q < p; q++) /* an owner's updates do not overlap */
+			assert_true(owner[q] != owner[p] || times[q].update_start >= times[p].update_end - 1e-9 ||
+				    times[p].update_start >= times[q].update_end - 1e-9);
+	}
+	for (size_t d = 0; d < problem->device_count; d++) {
+		assert_float_equal(loads[d].update, updates[d], 1e-9);
+		assert_true(loads[d].in <= makespan && loads[d].out <= makespan && loads[d].compute_end <= makespan);
+		assert_true(!in->devices[d].is_lane || loads[d].compute_end >= in->devices[d].compute_seconds);
+	}
+	assert_float_equal(timeline.makespan, makespan, 0);
+}
+
+static void steps_keep_their_order(void **state)
+{
+	(void)state;
+	for (uint32_t k = 2000; k < 2100; k++) {
+		instance in;
+		int owner[MAX_PARCELS];
+
+		make_instance(&in, k, MAX_PARCELS - 1, MAX_DEVICES - 1);
+		for (size_t p = 0; p < in.problem.parcel_count; p++)
+			owner[p] = (int)(lw_random_bits(7, k, 5000 + p) % in.problem.device_count);
+		check_step(&in, owner);
+	}
+}
+
 static void owners_are_near_the_best(void **state)
 {
 	double sum = 0, worst = 0;
@@ -234,10 +302,11 @@ static void failures_name_what_is_wrong(void **state)
 static void simple_cases_are_sane(void **state)
 {
 	const lw_placement_device lane = {.update_bandwidth = 10e9, .link_bandwidth = 10e9, .is_lane = true, .compute_seconds = 1e-3};
+	enum { EQUAL = 16 };
 	lw_placement_device devices[4];
-	lw_placement_parcel parcels[MAX_PARCELS];
-	lw_placement_problem problem = {devices, 4, parcels, MAX_PARCELS};
-	int owner[MAX_PARCELS], owned[4] = {0};
+	lw_placement_parcel parcels[EQUAL];
+	lw_placement_problem problem = {devices, 4, parcels, EQUAL};
+	int owner[EQUAL], owned[4] = {0};
 	double makespan;
 
 	(void)state;
@@ -245,25 +314,25 @@ static void simple_cases_are_sane(void **state)
 		devices[d] = lane;
 		devices[d].domain = d;
 	}
-	for (int p = 0; p < MAX_PARCELS; p++)
+	for (int p = 0; p < EQUAL; p++)
 		parcels[p] = (lw_placement_parcel){.bytes = 1 << 20, .update_bytes = 12 << 20, .ready = 1, .fixed_owner = -1};
 	/* equals share equally */
 	assert_int_equal(lw_place(&problem, owner, &makespan), LW_OK);
-	for (int p = 0; p < MAX_PARCELS; p++)
+	for (int p = 0; p < EQUAL; p++)
 		owned[owner[p]]++;
 	for (int d = 0; d < 4; d++)
-		assert_int_equal(owned[d], MAX_PARCELS / 4);
+		assert_int_equal(owned[d], EQUAL / 4);
 	/* one lane, and no other that updates faster: it keeps all, nothing is copied */
 	for (int d = 1; d < 4; d++)
 		devices[d].is_lane = false, devices[d].link_bandwidth = 1e8;
 	assert_int_equal(lw_place(&problem, owner, &makespan), LW_OK);
-	for (int p = 0; p < MAX_PARCELS; p++)
+	for (int p = 0; p < EQUAL; p++)
 		assert_int_equal(owner[p], 0);
-	assert_float_equal(makespan, 1e-3 + MAX_PARCELS * 12.0 * (1 << 20) / 10e9, 1e-9);
+	assert_float_equal(makespan, 1e-3 + EQUAL * 12.0 * (1 << 20) / 10e9, 1e-9);
 	/* another in the same memory takes its part */
 	devices[1].domain = 0;
 	assert_int_equal(lw_place(&problem, owner, &makespan), LW_OK);
-	assert_float_equal(makespan, 1e-3 + MAX_PARCELS / 2 * 12.0 * (1 << 20) / 10e9, 1e-9);
+	assert_float_equal(makespan, 1e-3 + EQUAL / 2 * 12.0 * (1 << 20) / 10e9, 1e-9);
 	/* nothing to place */
 	problem.parcel_count = 0;
 	assert_int_equal(lw_place(&problem, owner, &makespan), LW_OK);
@@ -320,6 +389,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_step_is_timed_as_it_says),
+		cmocka_unit_test(steps_keep_their_order),
 		cmocka_unit_test(owners_are_near_the_best),
 		cmocka_unit_test(memory_and_fixed_owners_are_respected),
 		cmocka_unit_test(failures_name_what_is_wrong),
