@@ -71,9 +71,10 @@ static void keep(lw_placer *p, double value, double makespan)
 	memcpy(p->best, p->owner, p->problem->parcel_count * sizeof *p->best);
 }
 
+/* The work is done, or so little is left to gain that it is not worth looking for. */
 static bool tired(const lw_placer *p)
 {
-	return p->work + (double)lw_placement_clock_cost(p->clock) > search_budget;
+	return p->work + (double)lw_placement_clock_cost(p->clock) > search_budget || p->best_makespan <= p->enough;
 }
 
 /* Tries one exchange: keeps it where it helps, else takes it back. */
@@ -140,6 +141,28 @@ static void improve(lw_placer *p)
 
 /* --- All together --- */
 
+/* No step is shorter: the slowest lane's last gradients of each parcel, updated by and spread from the best owner for it. */
+static double lower_bound(const lw_placer *p)
+{
+	const lw_placement_problem *problem = p->problem;
+	double bound = p->slowest;
+
+	for (size_t i = 0; i < problem->parcel_count; i++) {
+		const lw_placement_parcel *parcel = &problem->parcels[i];
+		double best = INFINITY;
+
+		for (size_t d = 0; d < problem->device_count; d++) {
+			const lw_placement_device *device = &problem->devices[d];
+			const double copy = device->latency + (double)parcel->bytes / device->link_bandwidth;
+			const double rest = lw_placement_update_seconds(problem, (int)d, (int)i, p->lanes) +
+					    lw_placement_clock_receivers(p->clock, (int)d) * copy;
+			best = parcel->fixed_owner < 0 || parcel->fixed_owner == (int)d ? fmin(best, rest) : best;
+		}
+		bound = fmax(bound, parcel->ready * p->slowest + best);
+	}
+	return bound;
+}
+
 static lw_status go_back_to_best(lw_placer *p)
 {
 	LW_TRY(lw_placer_reset(p));
@@ -155,7 +178,7 @@ static lw_status search(lw_placer *p)
 	const int starts = LW_ORDERED_STARTS + LW_MIXED_STARTS + (devices <= LW_ALONE_STARTS ? devices : 0);
 
 	LW_TRY(lw_placer_reset(p));
-	for (int start = 0; start < starts && (start == 0 || p->work < 0.5 * search_budget); start++)
+	for (int start = 0; start < starts && (start == 0 || (p->work < 0.5 * search_budget && !tired(p))); start++)
 		if (lw_placer_begin(p, start))
 			time_and_keep(p);
 	if (isinf(p->best_value)) { /* time alone led into corners */
@@ -174,7 +197,7 @@ static lw_status search(lw_placer *p)
 lw_status lw_place(const lw_placement_problem *problem, int *owner, double *makespan)
 {
 	const size_t count = problem->parcel_count, devices = problem->device_count;
-	lw_placer p = {.problem = problem, .best_value = INFINITY};
+	lw_placer p = {.problem = problem, .best_value = INFINITY, .best_makespan = INFINITY};
 	lw_status status;
 
 	for (size_t d = 0; d < devices; d++) {
@@ -189,6 +212,7 @@ lw_status lw_place(const lw_placement_problem *problem, int *owner, double *make
 	LW_GO(lw_alloc(&p.best, count, sizeof *p.best));
 	LW_GO(lw_alloc(&p.finish, count, sizeof *p.finish));
 	LW_GO(lw_alloc(&p.order, count, sizeof *p.order));
+	p.enough = 1.002 * lower_bound(&p);
 	LW_GO(search(&p));
 	memcpy(owner, p.best, count * sizeof *owner);
 	if (makespan)

@@ -22,6 +22,7 @@ typedef struct lw_placer {
 	int *owner;      /* the placement being worked on */
 	int *best;       /* the best so far, and its value */
 	double best_value, best_makespan;
+	double enough;   /* a makespan that ends the search */
 	double *finish;
 	int *order;      /* parcels or devices, for walking through them */
 	double work;
