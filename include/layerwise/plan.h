@@ -41,6 +41,14 @@ typedef struct lw_plan_options {
 	uint32_t seed;       /* of dropout */
 	int64_t total_steps; /* what schedules run to; 0 where no schedule needs it */
 	lw_tuning_use tuning;
+	/*
+	 * Several devices share every batch in proportion to how fast they turn out to be in the first steps, or to these numbers,
+	 * one a device (share_count 0: none are given; copied).
+	 */
+	const double *shares;
+	size_t share_count;
+	bool synchronise_batchnorm; /* statistics over the whole batch, not each device's share; reproducible implies it */
+	int slices;          /* of a reproducible step's batch, which devices take whole: 0: 4, or the batch if that is less */
 } lw_plan_options;
 
 LW_API void lw_plan_defaults(lw_plan_options *options);
@@ -55,8 +63,10 @@ typedef struct lw_step_result {
 } lw_step_result;
 
 /*
- * Binds the net to devices (this version: exactly one) and resolves the groups (group_count 0: everything in one). The net
- * and the devices must outlive the plan. Parameters are copied to the device; the net's own stay as they are until lw_plan_download.
+ * Binds the net to devices and resolves the groups (group_count 0: everything in one). Each device computes a share of every
+ * batch; every parameter is owned, and updated, by one of them, or by the device that its group names, which is opened for
+ * that. The net and the devices must outlive the plan. Parameters are copied; the net's own stay as they are until
+ * lw_plan_download. Devices that fail in a step are dropped, and the step is taken again by the others: the log says so.
  */
 LW_API lw_status lw_plan_create(lw_plan **plan, lw_net *net, lw_device *const *devices, size_t device_count,
 				const lw_optim_options *optim, const lw_group_options *groups, size_t group_count,
@@ -112,6 +122,12 @@ LW_API lw_status lw_plan_evaluate(lw_plan *plan, const float *images, const int3
  */
 LW_API lw_status lw_plan_tune(lw_plan *plan, const lw_tune_options *options);
 
+/*
+ * From the next step on the group's parameters are owned by that device (a label of one of the plan's; NULL: as the plan
+ * decides). Changes no bit of any result. LW_E_ARGUMENT names what is not there.
+ */
+LW_API lw_status lw_plan_move_group(lw_plan *plan, const char *group, const char *device);
+
 /* How many logits an image gets. */
 LW_API int lw_plan_classes(const lw_plan *plan);
 
@@ -131,7 +147,7 @@ LW_API lw_status lw_plan_save(lw_plan *plan, lw_tensors *tensors);
 LW_API lw_status lw_plan_restore(lw_plan *plan, const lw_tensors *tensors);
 
 typedef struct lw_plan_group_info {
-	const char *name, *rule, *device;
+	const char *name, *rule, *device; /* device: its owner; NULL: several, or none */
 	size_t params, floats;   /* trainable tensors and floats it claims */
 	bool frozen;
 	int64_t unfreeze_at;

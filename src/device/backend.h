@@ -63,7 +63,7 @@ struct lw_device {
 struct lw_buf {
 	lw_device *device;
 	void *handle;
-	void *memory;  /* the caller's that it lies in; NULL: the device's own */
+	void *memory;  /* the caller's that it lies in; NULL, which the backend may set: the device's own */
 	lw_buf *root;  /* the buffer that owns the memory; itself where it is no slice */
 	size_t offset; /* within root */
 	size_t size;

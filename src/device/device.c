@@ -129,6 +129,8 @@ void lw_buf_destroy(lw_buf **buf)
 	*buf = NULL;
 }
 
+bool lw_buf_in_place(const lw_buf *buf) { return buf->root->memory != NULL; }
+
 size_t lw_buf_size(const lw_buf *buf) { return buf->size; }
 
 lw_device *lw_buf_device(const lw_buf *buf) { return buf->device; }

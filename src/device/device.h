@@ -31,6 +31,12 @@ lw_status lw_buf_slice(lw_buf **buf, lw_buf *parent, size_t offset, size_t bytes
 enum { LW_HOST_ALIGNMENT = 4096 };
 lw_status lw_buf_create_in(lw_buf **buf, lw_device *device, void *memory, size_t bytes);
 void lw_buf_destroy(lw_buf **buf);
+/*
+ * True for a buffer (or a part of one) that is the caller's memory itself: a CPU's. What commands wrote is there once they
+ * ended, and what the host wrote is seen by those enqueued later, without lw_queue_read and lw_queue_write. OpenCL promises
+ * it only between those calls; PoCL, Intel's runtime, rusticl and Oclgrind were all seen to do it.
+ */
+bool lw_buf_in_place(const lw_buf *buf);
 size_t lw_buf_size(const lw_buf *buf);
 lw_device *lw_buf_device(const lw_buf *buf);
 
@@ -54,6 +60,7 @@ lw_status lw_queue_wait_event(lw_queue *queue, lw_event *event);
 lw_status lw_queue_mark(lw_queue *queue, lw_event **event);
 /* While it rehearses, a queue takes everything and does nothing: for finding out what would be enqueued. */
 void lw_queue_rehearse(lw_queue *queue, bool rehearse);
+bool lw_queue_rehearses(const lw_queue *queue);
 lw_status lw_queue_flush(lw_queue *queue);
 lw_status lw_queue_finish(lw_queue *queue);
 

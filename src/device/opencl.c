@@ -27,6 +27,7 @@ static lw_status opencl_buf_create(lw_buf *buf)
 	void *memory = buf->device->info.type == LW_DEVICE_CPU ? buf->memory : NULL;
 	cl_int error;
 
+	buf->memory = memory;
 	buf->handle = clCreateBuffer(own->context, CL_MEM_READ_WRITE | (memory ? CL_MEM_USE_HOST_PTR : 0), buf->size, memory, &error);
 	if (error == CL_OUT_OF_RESOURCES)
 		error = CL_MEM_OBJECT_ALLOCATION_FAILURE;

@@ -350,6 +350,8 @@ lw_status lw_queue_mark(lw_queue *queue, lw_event **event)
 
 void lw_queue_rehearse(lw_queue *queue, bool rehearse) { queue->rehearsing = rehearse; }
 
+bool lw_queue_rehearses(const lw_queue *queue) { return queue->rehearsing; }
+
 lw_status lw_queue_flush(lw_queue *queue) { return queue->device->backend->flush(queue); }
 
 /* With the lock held. */

@@ -108,6 +108,7 @@ static lw_status sim_buf_create(lw_buf *buf)
 	sim_device *sim = buf->device->handle;
 	bool fits;
 
+	buf->memory = NULL; /* as a GPU: it has a copy */
 	LW_TRY(count_call(buf->device, "buffer"));
 	pthread_mutex_lock(&sim->lock);
 	fits = sim->used + (double)buf->size <= sim->memory;

@@ -46,7 +46,7 @@ static lw_status slice_params(lw_executor *e, const lw_layout *layout, const lw_
 							 offset - buffers->statistics_at * sizeof(float), bytes)
 					  : lw_buf_slice(&e->params[k][i], buffers->params[k], offset, bytes));
 		if (e->options.pass_of_param[i] >= 0)
-			LW_TRY(lw_buf_slice(&e->gradients[i], buffers->gradients, offset, bytes));
+			LW_TRY(lw_buf_slice(&e->gradients[i], buffers->gradients[0], offset, bytes));
 	}
 	return LW_OK;
 }
@@ -219,7 +219,7 @@ static lw_status run_backward(lw_executor *e, lw_instruction *instruction, int i
 		if (instruction->param_gradients[slot])
 			call.param_gradient[slot] = e->gradients[node->params[slot]];
 	LW_TRY(node->op->backward(&e->context, &call));
-	for (int slot = 0; e->options.gradient_ready && slot < node->rule.param_count; slot++)
+	for (int slot = 0; e->options.gradient_ready && !e->seconds && slot < node->rule.param_count; slot++)
 		if (e->last_write[node->params[slot]] == index)
 			LW_TRY(e->options.gradient_ready(e->options.user, node->params[slot]));
 	return LW_OK;

@@ -133,6 +133,18 @@ void lw_describe_call(const lw_net *net, lw_instruction *instruction, int batch,
 lw_status lw_tape_create(lw_tape *tape, const lw_net *net, const lw_tape_options *options);
 void lw_tape_clear(lw_tape *tape);
 
+enum { LW_MAX_SLICES = 64, LW_MAX_RUNS = 16 };
+
+/* Slices of a batch whose sum is a node of the tree of sums: 2^j from a multiple of 2^j on. */
+typedef struct lw_run {
+	int first, count;
+} lw_run;
+/* The runs of slices [first, first+count), in order; returns how many. */
+int lw_slice_runs(int first, int count, lw_run runs[LW_MAX_RUNS]);
+static inline int lw_slice_begin(int images, int slices, int slice) { return (int)((int64_t)images * slice / slices); }
+lw_status lw_sum_runs(const lw_op_context *context, size_t count, const lw_run *runs, lw_buf *const *partials, int run_count,
+		      size_t partial_offset_floats, lw_buf *sum);
+
 /* Runs a net on one device: its parameters and gradients in arenas that the caller owns. */
 typedef struct lw_executor lw_executor;
 
@@ -146,6 +158,11 @@ typedef struct lw_executor_options {
 	const lw_tuning *tuning; /* may be NULL; must outlive the executor */
 	double label_smoothing;
 	uint32_t seed;
+	int all_images, first_image; /* of the step's batch, and where the executor's begin in it; all_images 0: they are all */
+	int slices;       /* above 0: sums over the batch are made slice by slice, and joined in a fixed tree */
+	bool synchronise; /* batchnorm by the whole batch's statistics; implied by slices */
+	lw_status (*gather)(void *user, lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes_per_image, int arrays);
+	void *gather_user;
 	/* Called after the last launch that a parameter's gradient needs was enqueued; a failure ends the run. NULL: nobody. */
 	lw_status (*gradient_ready)(void *user, int param);
 	void *user;
@@ -157,7 +174,7 @@ typedef struct lw_executor_options {
  * loss and correct: batch floats each, written by every run.
  */
 typedef struct lw_executor_buffers {
-	lw_buf *params[2], *gradients, *statistics, *loss, *correct;
+	lw_buf *params[2], *gradients[LW_MAX_RUNS], *statistics, *loss, *correct;
 	size_t statistics_at; /* floats */
 } lw_executor_buffers;
 
@@ -172,7 +189,7 @@ void lw_executor_destroy(lw_executor **executor);
 lw_status lw_executor_train(lw_executor *executor, const float *images, const int32_t *labels, uint32_t step);
 /* Starts the upload of the batch that the next lw_executor_train is given (the same pointers), beside what is being computed. */
 lw_status lw_executor_prefetch(lw_executor *executor, const float *images, const int32_t *labels);
-/* As lw_executor_train, waiting after every instruction of the tape: seconds[k] is what instruction k took. */
+/* As lw_executor_train, waiting after every instruction of the tape: seconds[k] is what instruction k took. gradient_ready is not called. */
 lw_status lw_executor_profile(lw_executor *executor, const float *images, const int32_t *labels, uint32_t step, double *seconds);
 /* Enqueues a forward in evaluation mode over count <= batch images. */
 lw_status lw_executor_evaluate(lw_executor *executor, const float *images, const int32_t *labels, int count);

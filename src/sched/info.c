@@ -18,14 +18,13 @@ double lw_plan_learning_rate(const lw_plan *plan, size_t group, int64_t step)
 
 int lw_plan_classes(const lw_plan *plan) { return lw_net_classes(plan->net); }
 
+/* Once: what an update writes is there twice. */
 static uint64_t state_bytes(const lw_plan *plan)
 {
 	uint64_t bytes = 0;
 
-	for (size_t k = 0; k < plan->updates.dispatch_count; k++)
-		for (int s = 0; s < LW_RULE_MAX_STATES; s++)
-			if (plan->updates.dispatches[k].states[s])
-				bytes += lw_buf_size(plan->updates.dispatches[k].states[s]);
+	for (size_t i = 0; i < plan->parcel_count; i++)
+		bytes += plan->parcels[i].floats * sizeof(float) * (size_t)__builtin_popcount(plan->parcels[i].state_mask);
 	return bytes;
 }
 
@@ -40,28 +39,49 @@ static size_t passes(const lw_plan *plan)
 
 lw_status lw_plan_get_info(const lw_plan *plan, lw_plan_info *info)
 {
-	const lw_tape *tape = lw_executor_tape(plan->executor);
-	int batch = plan->options.batch;
+	const uint64_t gradients = plan->layout.gradient_floats * sizeof(float);
+	const lw_tape *tape = lw_executor_tape(plan->lanes[0].executor);
+	const double share = (double)plan->lanes[0].images / plan->options.batch;
 
 	*info = (lw_plan_info){.group_count = plan->groups->count,
-			       .update_launches = plan->updates.dispatch_count,
+			       .update_launches = plan->parcel_count,
 			       .backward_passes = passes(plan),
-			       .backward_flops = tape->backward_flops,
-			       .parameter_bytes = lw_buf_size(plan->params),
-			       .gradient_bytes = lw_buf_size(plan->gradients),
+			       .backward_flops = tape->backward_flops / share,
+			       .parameter_bytes = plan->layout.floats * sizeof(float),
+			       .gradient_bytes = gradients * (uint64_t)plan->run_count,
 			       .state_bytes = state_bytes(plan),
-			       .activation_bytes = lw_executor_activation_bytes(plan->executor),
 			       .activation_bytes_unplanned = tape->unplanned_bytes,
 			       .lowest_trainable = tape->lowest_node < 0 ? NULL : plan->net->nodes[tape->lowest_node].name};
 	for (size_t i = 0; i < plan->net->node_count; i++)
-		info->forward_flops += plan->net->nodes[i].rule.flops * batch;
-	info->pruned_flops = tape->full_backward_flops - tape->backward_flops;
+		info->forward_flops += plan->net->nodes[i].rule.flops * plan->options.batch;
+	for (size_t i = 0; i < plan->lane_count; i++)
+		info->activation_bytes += lw_executor_activation_bytes(plan->lanes[i].executor);
+	info->pruned_flops = tape->full_backward_flops / share - info->backward_flops;
 	if (info->pruned_flops < 0) /* computed once for each group: more than one full backward */
 		info->pruned_flops = 0;
-	info->peak_bytes = info->parameter_bytes + info->gradient_bytes + info->state_bytes + info->activation_bytes +
-			   (uint64_t)batch * (lw_shape_count(plan->net->input) + 1) * sizeof(float) +
-			   (plan->outcome.floats + plan->statistics_floats) * sizeof(float);
+	info->peak_bytes = 2 * info->parameter_bytes + info->gradient_bytes + 2 * info->state_bytes + info->activation_bytes +
+			   (uint64_t)plan->options.batch * (lw_shape_count(plan->net->input) + 3) * sizeof(float) +
+			   plan->lane_count * plan->statistics_floats * sizeof(float);
 	return LW_OK;
+}
+
+/* The device that owns a group's parameters; NULL where they are several, or none trains. */
+static const char *owner_label(const lw_plan *plan, size_t group)
+{
+	int owner = -1;
+
+	for (size_t p = 0; p < plan->net->param_count; p++) {
+		if (plan->groups->group_of_param[p] != (int)group)
+			continue;
+		for (int k = plan->first_parcel[p]; k <= plan->last_parcel[p]; k++) {
+			if (owner >= 0 && owner != plan->parcels[k].owner)
+				return NULL;
+			owner = plan->parcels[k].owner;
+		}
+	}
+	if (owner < 0 && plan->member_count == 1)
+		owner = 0;
+	return owner < 0 ? NULL : lw_device_label(plan->members[owner].device);
 }
 
 lw_status lw_plan_get_group(const lw_plan *plan, size_t index, lw_plan_group_info *info)
@@ -73,7 +93,7 @@ lw_status lw_plan_get_group(const lw_plan *plan, size_t index, lw_plan_group_inf
 	group = &plan->groups->groups[index];
 	*info = (lw_plan_group_info){.name = group->name,
 				     .rule = group->rule.rule,
-				     .device = lw_device_label(plan->device),
+				     .device = owner_label(plan, index),
 				     .params = group->param_count,
 				     .floats = group->float_count,
 				     .frozen = group->frozen,

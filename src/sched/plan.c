@@ -39,10 +39,11 @@ static lw_status create_layout(lw_plan *plan)
 	size_t count = plan->net->param_count, trained = 0;
 	lw_status status;
 	place *places = NULL;
-	int *order = NULL;
+	int *order;
 
 	LW_GO(lw_alloc(&places, count, sizeof *places));
-	LW_GO(lw_alloc(&order, count, sizeof *order));
+	LW_GO(lw_alloc(&plan->order, count, sizeof *plan->order));
+	order = plan->order;
 	for (size_t i = 0; i < count; i++) {
 		int g = plan->groups->group_of_param[i];
 		const lw_group *group = g < 0 ? NULL : &plan->groups->groups[g];
@@ -63,69 +64,13 @@ static lw_status create_layout(lw_plan *plan)
 				 plan->layout.floats, INT32_MAX);
 out:
 	free(places);
-	free(order);
 	return status;
-}
-
-static lw_status create_executor(lw_plan *plan)
-{
-	lw_executor_options options = {.batch = plan->options.batch,
-				       .precision = plan->options.precision,
-				       .reproducible = plan->options.reproducible,
-				       .tuning = plan->tuning,
-				       .label_smoothing = plan->options.label_smoothing,
-				       .seed = plan->options.seed,
-				       .gradient_ready = lw_updates_gradient_ready,
-				       .user = plan};
-	int *pass_of_param = NULL, *pass_of_group = NULL;
-	lw_status status;
-
-	LW_GO(lw_alloc(&pass_of_param, plan->net->param_count, sizeof(int)));
-	LW_GO(lw_alloc(&pass_of_group, plan->groups->count, sizeof(int)));
-	for (size_t g = 0; g < plan->groups->count; g++) {
-		const lw_group *group = &plan->groups->groups[g];
-		bool counts = !group->frozen && group->param_count > 0;
-		pass_of_group[g] = counts && plan->options.gradients == LW_GRADIENTS_PER_GROUP ? options.pass_count++ : 0;
-		if (counts && plan->options.gradients == LW_GRADIENTS_ONCE)
-			options.pass_count = 1;
-	}
-	for (size_t i = 0; i < plan->net->param_count; i++) {
-		int g = plan->groups->group_of_param[i];
-		pass_of_param[i] = g < 0 || plan->groups->groups[g].frozen ? -1 : pass_of_group[g];
-	}
-	options.pass_of_param = pass_of_param;
-	lw_executor_destroy(&plan->executor);
-	LW_GO(lw_executor_create(&plan->executor, plan->net, plan->queue, &plan->layout,
-				 &(lw_executor_buffers){.params = {plan->params},
-							.gradients = plan->gradients,
-							.loss = plan->outcome.loss,
-							.correct = plan->outcome.correct},
-				 &options));
-out:
-	free(pass_of_param);
-	free(pass_of_group);
-	return status;
-}
-
-lw_status lw_plan_rebuild(lw_plan *plan)
-{
-	lw_updates fresh;
-	lw_status status = lw_updates_create(plan, &fresh, &plan->updates);
-
-	if (status != LW_OK) {
-		lw_updates_clear(&fresh, plan->groups->count);
-		return status;
-	}
-	lw_updates_clear(&plan->updates, plan->groups->count);
-	plan->updates = fresh;
-	lw_executor_destroy(&plan->executor); /* it has slices of the outcome */
-	lw_outcome_clear(&plan->outcome);
-	LW_TRY(lw_outcome_create(plan));
-	return create_executor(plan);
 }
 
 static lw_status check_options(const lw_plan_options *options, const lw_net *net)
 {
+	if (options->slices < 0 || options->slices > LW_MAX_SLICES)
+		return lw_fail(LW_E_ARGUMENT, "slices: %d; 0 (the usual number) to %d were expected", options->slices, LW_MAX_SLICES);
 	if (options->batch < 1)
 		return lw_fail(LW_E_ARGUMENT, "batch: %d; at least 1 was expected", options->batch);
 	if (!(options->label_smoothing >= 0 && options->label_smoothing < 1))
@@ -145,39 +90,131 @@ static lw_status check_schedules(const lw_plan *plan)
 	return LW_OK;
 }
 
-/* A group's `device:` fixes its owner; with one device the owner can only be that one. */
-static lw_status check_owners(const lw_plan *plan)
-{
-	for (size_t g = 0; g < plan->groups->count; g++) {
-		const lw_group *group = &plan->groups->groups[g];
-		lw_device *owner;
-		bool same;
+/* --- Members --- */
 
-		if (!group->device)
-			continue;
-		LW_TRY(lw_device_open(&owner, group->device));
-		same = strcmp(lw_device_label(owner), lw_device_label(plan->device)) == 0;
-		lw_device_close(&owner);
-		if (!same)
-			return lw_fail(LW_E_UNSUPPORTED,
-				       "group `%s`: device `%s` is not %s, which trains; this version keeps all groups there", group->name,
-				       group->device, lw_device_label(plan->device));
+static lw_status add_member(lw_plan *plan, lw_device *device, bool opened)
+{
+	lw_member *member = &plan->members[plan->member_count++];
+
+	*member = (lw_member){.device = device, .opened = opened};
+	LW_TRY(lw_queue_create(&member->queue, device));
+	return lw_plan_open_tuning(plan, member);
+}
+
+static int find_member(const lw_plan *plan, const char *label)
+{
+	for (size_t i = 0; i < plan->member_count; i++)
+		if (strcmp(lw_device_label(plan->members[i].device), label) == 0)
+			return (int)i;
+	return -1;
+}
+
+/* The first CPU of the plan, or else of the machine. */
+static lw_status find_cpu(const lw_plan *plan, char *name, size_t size)
+{
+	lw_device_info *list;
+	size_t count;
+
+	for (size_t i = 0; i < plan->member_count; i++)
+		if (lw_device_get_info(plan->members[i].device)->type == LW_DEVICE_CPU) {
+			snprintf(name, size, "%s", lw_device_label(plan->members[i].device));
+			return LW_OK;
+		}
+	LW_TRY(lw_device_list(&list, &count));
+	name[0] = '\0';
+	for (size_t i = 0; i < count && !name[0]; i++)
+		if (list[i].type == LW_DEVICE_CPU)
+			snprintf(name, size, "%d:%d", list[i].platform_index, list[i].device_index);
+	lw_device_list_free(&list);
+	return name[0] ? LW_OK : lw_fail(LW_E_DEVICE, "there is no CPU device to keep its state");
+}
+
+/* A group's `device:` fixes its owner; one that computes nothing is opened for that. */
+static lw_status find_owner(lw_plan *plan, const char *name, int *owner)
+{
+	char cpu[64];
+	lw_device *device;
+
+	*owner = find_member(plan, name);
+	if (*owner >= 0)
+		return LW_OK;
+	if (strcmp(name, "cpu") == 0) {
+		LW_TRY(find_cpu(plan, cpu, sizeof cpu));
+		name = cpu;
+	}
+	LW_TRY(lw_device_open(&device, name));
+	*owner = find_member(plan, lw_device_label(device));
+	if (*owner >= 0) {
+		lw_device_close(&device);
+		return LW_OK;
+	}
+	*owner = (int)plan->member_count;
+	return add_member(plan, device, true);
+}
+
+static lw_status create_members(lw_plan *plan, lw_device *const *devices, size_t count)
+{
+	const lw_groups *groups = plan->groups;
+
+	LW_TRY(lw_alloc(&plan->members, count + groups->count, sizeof *plan->members));
+	LW_TRY(lw_alloc(&plan->owner_of_group, groups->count, sizeof(int)));
+	for (size_t i = 0; i < count; i++)
+		LW_TRY(add_member(plan, devices[i], false));
+	for (size_t g = 0; g < groups->count; g++) {
+		lw_status status = LW_OK;
+
+		plan->owner_of_group[g] = -1;
+		if (groups->groups[g].device)
+			status = find_owner(plan, groups->groups[g].device, &plan->owner_of_group[g]);
+		if (status != LW_OK)
+			return lw_fail_prefix(status, "group `%s`", groups->groups[g].name);
 	}
 	return LW_OK;
 }
 
 static lw_status create_arenas(lw_plan *plan)
 {
-	size_t floats = plan->layout.floats ? plan->layout.floats : 1;
-	size_t gradients = plan->layout.gradient_floats ? plan->layout.gradient_floats : 1;
+	for (int k = 0; k < 2; k++)
+		LW_TRY(lw_arena_create(&plan->params[k], plan->layout.floats, plan->member_count));
+	LW_TRY(lw_alloc(&plan->gradients, LW_MAX_RUNS, sizeof *plan->gradients));
+	for (size_t i = 0; i < plan->member_count; i++) {
+		lw_member *member = &plan->members[i];
+		lw_buf *params;
 
-	LW_TRY(lw_buf_create(&plan->params, plan->device, floats * sizeof(float)));
-	LW_TRY(lw_buf_create(&plan->gradients, plan->device, gradients * sizeof(float)));
-	LW_TRY(lw_queue_fill(plan->queue, plan->gradients, 0, gradients * sizeof(float), 0, NULL));
-	LW_TRY(lw_queue_fill(plan->queue, plan->params, 0, floats * sizeof(float), 0, NULL));
-	if (plan->statistics_floats)
-		LW_TRY(lw_buf_create(&plan->statistics_before, plan->device, plan->statistics_floats * sizeof(float)));
+		LW_TRY(lw_arena_buf(&plan->params[0], i, member->device, &params));
+		member->in_place = lw_buf_in_place(params);
+		if (plan->member_count > 1)
+			LW_TRY(lw_member_measure(plan, member));
+	}
 	return lw_plan_upload(plan);
+}
+
+static lw_status check_devices(const lw_plan_options *options, lw_device *const *devices, size_t count)
+{
+	if (!count)
+		return lw_fail(LW_E_ARGUMENT, "a plan needs at least one device");
+	if (count > LW_MAX_RUNS)
+		return lw_fail(LW_E_UNSUPPORTED, "%zu devices were given; at most %d can share a batch", count, LW_MAX_RUNS);
+	for (size_t i = 1; i < count; i++)
+		for (size_t k = 0; k < i; k++)
+			if (devices[i] == devices[k])
+				return lw_fail(LW_E_ARGUMENT, "device %s is given twice", lw_device_label(devices[i]));
+	if (options->share_count && options->share_count != count)
+		return lw_fail(LW_E_ARGUMENT, "shares: %zu numbers for %zu devices; one for each was expected", options->share_count, count);
+	for (size_t i = 0; i < options->share_count; i++)
+		if (!(options->shares[i] >= 0 && isfinite(options->shares[i])))
+			return lw_fail(LW_E_ARGUMENT, "shares: %g; a number of 0 or more was expected", options->shares[i]);
+	return LW_OK;
+}
+
+/* Reproducible sums are cut where the recipe says, whatever devices there are. */
+static int slices_of(const lw_plan_options *options)
+{
+	enum { USUAL = 4 };
+
+	if (!options->reproducible)
+		return 0;
+	return lw_min_int(options->slices ? options->slices : USUAL, options->batch);
 }
 
 lw_status lw_plan_create(lw_plan **plan, lw_net *net, lw_device *const *devices, size_t device_count,
@@ -189,35 +226,43 @@ lw_status lw_plan_create(lw_plan **plan, lw_net *net, lw_device *const *devices,
 	lw_plan *p;
 
 	*plan = NULL;
-	if (device_count != 1)
-		return lw_fail(LW_E_UNSUPPORTED, "%zu devices were given; this version trains on exactly one", device_count);
 	LW_TRY(check_options(options, net));
+	LW_TRY(check_devices(options, devices, device_count));
 	LW_TRY(lw_alloc(&p, 1, sizeof *p));
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->changed, NULL);
 	p->net = net;
 	p->options = *options;
 	p->optim = *optim;
-	p->device = devices[0];
+	p->slices = slices_of(options);
+	p->host_current = true;
+	if (options->share_count) {
+		LW_GO(lw_alloc(&p->shares, device_count + group_count, sizeof *p->shares));
+		memcpy(p->shares, options->shares, device_count * sizeof *p->shares);
+	}
 	LW_GO(lw_groups_create(&p->groups, net, optim, groups, group_count));
-	LW_GO(check_owners(p));
-	LW_GO(lw_plan_open_tuning(p));
-	LW_GO(lw_queue_create(&p->queue, p->device));
-	p->context = (lw_op_context){.device = p->device,
-				     .queue = p->queue,
-				     .precision = options->precision,
-				     .reproducible = options->reproducible,
-				     .force_variant = -1};
+	LW_GO(create_members(p, devices, device_count));
 	LW_GO(lw_alloc(&p->t, net->param_count, sizeof *p->t));
 	LW_GO(lw_alloc(&p->applied, p->groups->count, sizeof *p->applied));
 	LW_GO(create_layout(p));
 	LW_GO(create_arenas(p));
 	lw_groups_at_step(p->groups, 1, &changed);
-	LW_GO(lw_plan_rebuild(p));
-	LW_GO(lw_queue_finish(p->queue));
+	LW_GO(lw_plan_arrange(p));
 	*plan = p;
 	return LW_OK;
 out:
 	lw_plan_destroy(&p);
 	return status;
+}
+
+static void clear_member(lw_member *member)
+{
+	lw_tuning_close(&member->tuning);
+	lw_queue_destroy(&member->queue);
+	lw_queue_destroy(&member->updates);
+	lw_queue_destroy(&member->transfers);
+	if (member->opened)
+		lw_device_close(&member->device);
 }
 
 void lw_plan_destroy(lw_plan **plan)
@@ -226,24 +271,33 @@ void lw_plan_destroy(lw_plan **plan)
 
 	if (!p)
 		return;
-	if (p->queue)
-		lw_queue_finish(p->queue);
-	lw_executor_destroy(&p->executor);
-	if (p->groups)
-		lw_updates_clear(&p->updates, p->groups->count);
-	lw_outcome_clear(&p->outcome);
-	lw_buf_destroy(&p->statistics_before);
-	lw_buf_destroy(&p->params);
-	lw_buf_destroy(&p->gradients);
+	lw_plan_disband(p);
+	for (int k = 0; k < 2; k++) {
+		lw_arena_clear(&p->params[k]);
+		for (int s = 0; s < LW_RULE_MAX_STATES; s++)
+			lw_arena_clear(&p->states[s][k]);
+		free(p->exchange.staging[k]);
+	}
+	for (int r = 0; p->gradients && r < LW_MAX_RUNS; r++)
+		lw_arena_clear(&p->gradients[r]);
+	for (size_t i = 0; i < p->member_count; i++)
+		clear_member(&p->members[i]);
 	lw_layout_clear(&p->layout);
 	lw_groups_destroy(&p->groups);
-	lw_tuning_close(&p->tuning);
-	lw_queue_destroy(&p->queue);
+	pthread_mutex_destroy(&p->lock);
+	pthread_cond_destroy(&p->changed);
+	free(p->gradients);
+	free(p->members);
+	free(p->owner_of_group);
+	free(p->shares);
+	free(p->order);
 	free(p->applied);
 	free(p->t);
 	free(p);
 	*plan = NULL;
 }
+
+/* --- Steps --- */
 
 static lw_status check_labels(const lw_plan *plan, const int32_t *labels, int count)
 {
@@ -256,59 +310,33 @@ static lw_status check_labels(const lw_plan *plan, const int32_t *labels, int co
 	return LW_OK;
 }
 
-/* Enqueues forward, backward and the norms of the step that follows the last one. */
-static lw_status enqueue_gradients(lw_plan *plan, const float *images, const int32_t *labels)
-{
-	bool changed = false;
-
-	LW_TRY(check_schedules(plan));
-	LW_TRY(check_labels(plan, labels, plan->options.batch));
-	lw_groups_at_step(plan->groups, plan->step + 1, &changed);
-	if (changed)
-		LW_TRY(lw_plan_rebuild(plan));
-	LW_TRY(lw_updates_send_rows(plan, plan->step + 1));
-	LW_TRY(lw_plan_keep_statistics(plan));
-	LW_TRY(lw_executor_train(plan->executor, images, labels, (uint32_t)(plan->step + 1)));
-	return lw_updates_norms(plan);
-}
-
-/* PoCL has compiled its kernels once they ran. */
-static void save_kernels(lw_plan *plan)
-{
-	if (!plan->saved_kernels)
-		lw_kernel_cache_save(plan->device);
-	plan->saved_kernels = true;
-}
-
 lw_status lw_plan_prefetch(lw_plan *plan, const float *images, const int32_t *labels)
 {
-	return lw_executor_prefetch(plan->executor, images, labels);
+	for (size_t i = 0; i < plan->lane_count; i++)
+		LW_TRY(lw_lane_prefetch(&plan->lanes[i], images, labels));
+	return LW_OK;
+}
+
+static lw_status check_step(const lw_plan *plan, const int32_t *labels)
+{
+	LW_TRY(check_schedules(plan));
+	return check_labels(plan, labels, plan->options.batch);
 }
 
 lw_status lw_plan_step(lw_plan *plan, const float *images, const int32_t *labels, lw_step_result *result)
 {
 	plan->computed = false;
-	LW_TRY(enqueue_gradients(plan, images, labels));
-	LW_TRY(lw_updates_apply_all(plan));
-	LW_TRY(lw_outcome_read(plan, result));
-	plan->step++;
-	for (size_t g = 0; plan->finite && g < plan->groups->count; g++)
-		lw_updates_count(plan, (int)g);
-	save_kernels(plan);
-	return LW_OK;
+	LW_TRY(check_step(plan, labels));
+	return lw_plan_run(plan, images, labels, LW_UPDATE_ALL, result);
 }
 
 lw_status lw_compute_gradients(lw_plan *plan, const float *images, const int32_t *labels, lw_step_result *result)
 {
-	LW_TRY(lw_queue_finish(plan->queue)); /* the rows of the step before may still be on their way */
 	plan->computed = false;
-	LW_TRY(enqueue_gradients(plan, images, labels));
-	plan->outcome_known = false;
+	LW_TRY(check_step(plan, labels));
+	LW_TRY(lw_plan_run(plan, images, labels, LW_UPDATE_NONE, result));
 	memset(plan->applied, 0, plan->groups->count * sizeof *plan->applied);
-	if (result)
-		LW_TRY(lw_outcome_read(plan, result));
 	plan->computed = true;
-	plan->step++;
 	return LW_OK;
 }
 
@@ -330,9 +358,13 @@ static lw_status apply_one(lw_plan *plan, size_t group)
 	plan->applied[group] = true;
 	if (plan->groups->groups[group].frozen)
 		return LW_OK;
-	LW_TRY(lw_updates_apply_group(plan, (int)group));
+	for (size_t i = 0; i < plan->owner_count; i++)
+		LW_TRY(lw_owner_apply(&plan->owners[i], (int)group));
+	for (size_t i = 0; i < plan->lane_count; i++) /* copies of what another device owns */
+		plan->lanes[i].stale = plan->member_count > 1 && !plan->members[plan->lanes[i].member].in_place;
+	plan->host_current &= plan->member_count > 1 || plan->members[0].in_place;
 	if (plan->finite)
-		lw_updates_count(plan, (int)group);
+		lw_rows_count(plan, (int)group);
 	return LW_OK;
 }
 
@@ -348,41 +380,62 @@ lw_status lw_apply_gradients(lw_plan *plan, const char *name)
 		if (plan->applied[first])
 			return lw_fail(LW_E_ARGUMENT, "group `%s` was applied already for these gradients", name);
 	}
-	if (!plan->outcome_known)
-		LW_TRY(lw_outcome_read(plan, NULL));
 	for (size_t g = first; g < last; g++)
 		if (!plan->applied[g])
 			LW_TRY(apply_one(plan, g));
-	save_kernels(plan);
+	return LW_OK;
+}
+
+/* Where the whole batch's gradient is: its owner summed it into the first run's. */
+static lw_status fetch_gradient(lw_plan *plan, size_t param)
+{
+	for (int k = plan->first_parcel[param]; k <= plan->last_parcel[param]; k++) {
+		const lw_plan_parcel *parcel = &plan->parcels[k];
+		lw_queue *queue = plan->members[parcel->owner].queue;
+
+		LW_TRY(lw_arena_fetch(&plan->gradients[0], (size_t)parcel->owner, queue, parcel->offset, parcel->floats));
+		LW_TRY(lw_queue_finish(queue));
+	}
 	return LW_OK;
 }
 
 lw_status lw_plan_get_gradient(lw_plan *plan, size_t param, float *values)
 {
-	if (param >= plan->net->param_count || plan->updates.row_of_param[param] < 0)
+	if (param >= plan->net->param_count || plan->rows.of_param[param] < 0)
 		return lw_fail(LW_E_ARGUMENT, "parameter %zu has no gradient: it is frozen, or there is none of that number", param);
-	LW_TRY(lw_queue_read(plan->queue, plan->gradients, plan->layout.offsets[param] * sizeof(float),
-			     plan->net->params[param].count * sizeof(float), values, NULL));
-	return lw_queue_finish(plan->queue);
+	LW_TRY(fetch_gradient(plan, param));
+	memcpy(values, plan->gradients[0].memory + plan->layout.offsets[param], plan->net->params[param].count * sizeof(float));
+	return LW_OK;
 }
 
 lw_status lw_plan_evaluate(lw_plan *plan, const float *images, const int32_t *labels, int count, double *loss_sum, size_t *correct,
 			   float *logits)
 {
-	lw_outcome *o = &plan->outcome;
-	size_t classes = (size_t)lw_net_classes(plan->net);
+	LW_TRY(check_labels(plan, labels, lw_min_int(count, plan->options.batch)));
+	LW_TRY(lw_plan_run_evaluation(plan, images, labels, count, logits));
+	for (size_t k = 0; k < plan->lane_count; k++) {
+		const lw_lane *lane = &plan->lanes[k];
+		const size_t hits = lw_round_up((size_t)lane->images, LW_ARENA_ALIGNMENT);
 
-	LW_TRY(lw_queue_finish(plan->queue));
-	LW_TRY(check_labels(plan, labels, count));
-	LW_TRY(lw_executor_evaluate(plan->executor, images, labels, count));
-	if (logits)
-		LW_TRY(lw_queue_read(plan->queue, lw_executor_logits(plan->executor), 0, (size_t)count * classes * sizeof(float), logits,
-				     NULL));
-	LW_TRY(lw_queue_read(plan->queue, o->buf, 0, o->norms_at * sizeof(float), o->host, NULL));
-	LW_TRY(lw_queue_finish(plan->queue));
-	for (int i = 0; i < count; i++) {
-		*loss_sum += o->host[i];
-		*correct += o->host[o->correct_at + (size_t)i] > 0.5f;
+		for (int i = 0; i < lane->evaluate_count; i++) {
+			*loss_sum += lane->host_outcome[i];
+			*correct += lane->host_outcome[hits + (size_t)i] > 0.5f;
+		}
 	}
+	return LW_OK;
+}
+
+lw_status lw_plan_move_group(lw_plan *plan, const char *group, const char *device)
+{
+	size_t index = 0;
+	int owner = -1;
+
+	LW_TRY(find_group(plan, group, &index));
+	if (device)
+		owner = find_member(plan, device);
+	if (device && owner < 0)
+		return lw_fail(LW_E_ARGUMENT, "group `%s`: `%s` is none of the plan's devices", group, device);
+	plan->owner_of_group[index] = owner;
+	plan->moved = true;
 	return LW_OK;
 }

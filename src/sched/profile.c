@@ -21,22 +21,23 @@ static void describe(const lw_plan *plan, const lw_instruction *instruction, lw_
 	time->layer = node->name;
 	time->kind = node->op->kind;
 	time->part = parts[instruction->kind];
-	time->flops = node->rule.flops * plan->options.batch * passes;
+	time->flops = node->rule.flops * plan->lanes[0].images * passes;
 }
 
 lw_status lw_plan_profile(lw_plan *plan, const float *images, const int32_t *labels, lw_layer_time *times, size_t capacity,
 			  size_t *count)
 {
-	const lw_tape *tape = lw_executor_tape(plan->executor);
+	lw_lane *lane = &plan->lanes[0];
+	const lw_tape *tape = lw_executor_tape(lane->executor);
 	lw_status status;
 	double *seconds;
 
 	*count = tape->count;
+	if (plan->lane_count > 1 && (plan->slices || plan->options.synchronise_batchnorm))
+		return lw_fail(LW_E_UNSUPPORTED, "devices that wait for each other's statistics cannot be timed layer by layer");
 	LW_TRY(lw_alloc(&seconds, tape->count, sizeof *seconds));
-	LW_GO(lw_queue_finish(plan->queue));
 	plan->computed = false;
-	LW_GO(lw_executor_profile(plan->executor, images, labels, (uint32_t)(plan->step + 1), seconds));
-	LW_GO(lw_queue_finish(plan->queue));
+	LW_GO(lw_lane_profile(lane, images, labels, seconds));
 	for (size_t i = 0; i < tape->count && i < capacity; i++) {
 		describe(plan, &tape->instructions[i], &times[i]);
 		times[i].seconds = seconds[i];

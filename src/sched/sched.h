@@ -1,16 +1,32 @@
 /*
- * sched: the plan. One backward, then the groups' updates, each dispatched to its owner when its gradients are ready.
+ * sched: the plan. Each step's batch is shared out to the devices that compute (lanes); every one computes its share's
+ * gradients once. Parameters are cut into parcels, each owned by one device: as soon as all lanes' gradients of a parcel
+ * are complete its owner sums them and updates, while backward goes on below.
  *
- * A row is a class of parameters that one set of numbers updates: same group, same count of updates so far, same decay
- * and depth. A dispatch is one launch: all rows of one rule on one owner. With one device there is one dispatch a rule.
+ * Parameters, gradients and optimizer state lie in the host's memory, where CPU devices work in place; other devices have
+ * copies of what they need. There are two of everything that an update writes: a step reads one and writes the other, and
+ * is committed by changing places when all owners have finished. So a step in which a device failed never happened, and
+ * is done again by the devices that are left.
+ *
+ * plan.c the public calls; arrange.c who computes and owns what (made anew when a group unfreezes or a device is lost);
+ * lane.c and owner.c what the two do in a step; step.c a step from begin to commit; state.c to and from checkpoints.
  */
 #ifndef LW_SCHED_SCHED_H
 #define LW_SCHED_SCHED_H
 
 #include "net/net.h"
 #include "optim/optim.h"
+#include "sched/arena.h"
+#include "sched/parcels.h"
+#include "sched/placement.h"
+#include "sched/worker.h"
 #include <layerwise/plan.h>
 
+#include <pthread.h>
+
+/* --- Rows (rows.c): classes of parameters that one set of numbers updates --- */
+
+/* Same group, same count of updates so far, same decay and depth. */
 typedef struct lw_row {
 	int group;
 	bool no_decay;
@@ -18,97 +34,237 @@ typedef struct lw_row {
 	int64_t t; /* updates its parameters have had */
 } lw_row;
 
-typedef struct lw_dispatch {
-	const lw_rule *rule;
-	lw_device *owner;
-	size_t base, floats; /* its range of the parameter arena; offsets in its chunks start at base */
-	lw_buf *params, *gradients; /* slices of the arenas */
-	unsigned state_mask;
-	lw_buf *states[LW_RULE_MAX_STATES]; /* floats each */
-	lw_chunk *chunks;
-	size_t chunk_count, chunk_capacity;
-	lw_buf *device_chunks;
-	int pending;      /* gradients that this step has not enqueued yet */
-	int parameters;   /* what pending starts from */
-} lw_dispatch;
-
-/* What the updates of a step need; made anew when a group unfreezes. */
-typedef struct lw_updates {
+typedef struct lw_rows {
 	lw_row *rows;
-	size_t row_count, row_capacity;
-	int *row_of_param;      /* -1: frozen */
-	int *dispatch_of_param; /* -1: frozen */
-	lw_dispatch *dispatches;
-	size_t dispatch_count;
-	lw_chunk *chunks; /* of all dispatches, offsets from the arena's start: for the norms */
-	size_t chunk_count, chunk_capacity;
-	size_t domain_count; /* 0: the global clip; one more for each group with its own */
-	float *host_rows;
-	lw_buf *device_chunks, *device_rows, *scale, *domain_of_row, *max_norms;
-	lw_buf **group_chunks; /* by group, made when lw_apply_gradients asks for one group */
-	int *group_chunk_count;
-	/* dispatches in the order in which their gradients became ready in this step */
-	int *ready;
-	size_t ready_count;
-} lw_updates;
+	size_t count, capacity;
+	int *of_param;   /* -1: frozen */
+	float *values;   /* count * LW_RULE_ROW, of the step being taken */
+	/* Clip domains: 0 is the global clip's; each group with its own clip is one more. */
+	int32_t *domain; /* by row */
+	float *limits;   /* by domain; INFINITY: none */
+	size_t domain_count;
+} lw_rows;
 
-/* Everything that a step reports, in one buffer, read back at once. */
-typedef struct lw_outcome {
-	lw_buf *buf, *loss, *correct, *norms, *sums;
-	size_t correct_at, norms_at, sums_at, floats; /* offsets in floats */
-	float *host;
-} lw_outcome;
+lw_status lw_rows_create(lw_rows *rows, const lw_plan *plan);
+void lw_rows_clear(lw_rows *rows);
+/* The numbers of a step (1-based). */
+void lw_rows_fill(lw_rows *rows, const lw_plan *plan, int64_t step);
+/* A group's parameters have had one update more. */
+void lw_rows_count(lw_plan *plan, int group);
+
+/* --- Devices and what they do --- */
+
+/* A device of the plan. */
+typedef struct lw_member {
+	lw_device *device;
+	bool opened;  /* by the plan, to own what a group's `device:` or `offload:` names: it computes nothing */
+	bool lost;
+	bool in_place; /* it works in the host's memory */
+	lw_queue *queue;   /* of its lane, or else of its owner */
+	lw_queue *updates; /* of its owner, where the lane's queue is busy with other things */
+	lw_queue *transfers; /* of copies that run beside its lane's work; NULL: it works in place */
+	lw_tuning *tuning; /* NULL: nothing is asked, nothing remembered */
+	double update_bandwidth, link_bandwidth; /* bytes/s, as measured */
+	double speed;  /* images/s of its lane, measured; 0: not yet */
+	bool saved_kernels;
+} lw_member;
+
+/* What happened to a parcel in a step, in seconds from its start. */
+typedef struct lw_parcel_times {
+	double ready, update_start, update_end;
+} lw_parcel_times;
+
+/* A parcel as it lies in the arenas, and where it stands in a step. */
+typedef struct lw_plan_parcel {
+	size_t offset, floats;    /* in the arenas */
+	size_t chunk, chunks;     /* in the table of chunks, from a multiple of LW_ARENA_ALIGNMENT on */
+	const lw_rule *rule;
+	unsigned state_mask;
+	int first_param, params;  /* in the arenas' order */
+	int owner;                /* a member */
+	bool clipped;             /* its update waits for norms of gradients */
+	int arrived;              /* lanes whose gradients are complete */
+	bool updated;             /* its new parameters are in the host's memory */
+	lw_parcel_times times;
+} lw_plan_parcel;
+
+typedef struct lw_arrival {
+	int parcel;
+	lw_event *event;
+} lw_arrival;
+
+/* A device that computes a share of every batch. */
+typedef struct lw_lane {
+	lw_plan *plan;
+	int member, index;
+	int first_image, images, slice_count;
+	int first_run, run_count; /* of the plan's */
+	lw_executor *executor;
+	lw_buf *statistics, *outcome, *loss, *correct;
+	float *host_statistics, *host_outcome; /* outcome: losses, then hits, each `images` rounded up */
+	int *pending;          /* by parcel: gradients that this step has not enqueued yet */
+	lw_arrival *arrivals;  /* of this step, in order */
+	size_t arrival_count;
+	bool stale;            /* its copies are not those of the host; never of one that works in place */
+	bool direct;           /* it is the only lane, and enqueues the updates that its own device owns itself */
+	double seconds;        /* its last forward and backward */
+	lw_worker *worker;
+	/* what to do */
+	const float *images_in;
+	const int32_t *labels_in;
+	int evaluate_count;
+	float *logits;
+} lw_lane;
+
+/* What an owner needs for one of its parcels. */
+typedef struct lw_owned {
+	int parcel;
+	lw_buf *chunks, *norms;
+	lw_buf *params[2], *states[LW_RULE_MAX_STATES][2];
+	lw_buf *gradients[LW_MAX_RUNS];
+} lw_owned;
+
+/* A device that owns parcels. */
+typedef struct lw_owner {
+	lw_plan *plan;
+	int member;
+	lw_op_context context; /* its queue is the updates' */
+	lw_owned *owned;       /* in the order in which gradients become complete */
+	size_t count;
+	lw_buf *chunks, *rows, *norms, *domain_of_row, *limits, *scale, *domain_norms;
+	float *host_norms;     /* a copy of norms */
+	bool stale;            /* its copies of parameters and state are not the host's; never of one that works in place */
+	lw_worker *worker;     /* NULL: the lane does everything */
+} lw_owner;
+
+/* The lanes' exchange of statistics within a step (exchange.c). */
+typedef struct lw_exchange {
+	float *staging[2];
+	size_t capacity[2]; /* bytes */
+	int64_t round;
+	int waiting;
+} lw_exchange;
+
+typedef enum lw_update_mode { LW_UPDATE_ALL, LW_UPDATE_NONE } lw_update_mode;
 
 struct lw_plan {
 	lw_net *net;
 	lw_plan_options options;
+	double *shares; /* options.shares, by member; NULL: as measured */
 	lw_optim_options optim;
-	lw_device *device;
-	lw_queue *queue;
-	lw_op_context context;
 	lw_groups *groups;
 	lw_layout layout;
-	lw_buf *params, *gradients;
-	size_t statistics_at, statistics_floats; /* running statistics: a range of the arena */
-	lw_buf *statistics_before;               /* what they were before the step, to go back to where it is not finite */
-	lw_tuning *tuning; /* NULL: nothing is asked, nothing remembered */
-	lw_executor *executor;
-	lw_updates updates;
-	lw_outcome outcome;
+	int *order; /* parameters, as they lie in the arenas */
+	size_t statistics_at, statistics_floats; /* running statistics: a range of the arenas */
+	int slices; /* 0: sums over the batch are a lane's each */
+	int *owner_of_group; /* the member that its `device:` names, or that it was moved to; -1: the plan decides */
+
+	lw_member *members;
+	size_t member_count;
+
+	/* what is committed is params[which], states[...][which] */
+	lw_arena params[2], states[LW_RULE_MAX_STATES][2];
+	lw_arena *gradients; /* by run */
+	int which;
+	bool host_current; /* the host's memory has what is committed; always, but for a single device that does not work in place */
+
+	lw_rows rows;
+	lw_plan_parcel *parcels;
+	size_t parcel_count;
+	int *first_parcel, *last_parcel; /* by parameter; first > last: none */
+	lw_chunk *chunks; /* a table for all parcels; gaps between them have length 0 */
+	size_t chunk_count;
+	lw_run runs[LW_MAX_SLICES]; /* of all lanes, in order */
+	int run_count;
+	lw_lane *lanes;
+	size_t lane_count;
+	lw_owner *owners;
+	size_t owner_count;
+	double planned_makespan, planning_seconds;
+
 	int64_t *t; /* updates so far, by parameter */
 	int64_t step;
-	bool saved_kernels;
+	int64_t arranged_at; /* the step since which lanes are as they are */
+	bool moved;    /* a group was given another owner: to be arranged anew */
+	bool balanced; /* shares have been looked at */
+	size_t lost_count;
+
+	/* of the step being taken, under the lock */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool broken;      /* a device failed: nobody is to wait for anything more */
+	lw_update_mode mode;
+	double began;
+	size_t owners_normed;     /* have given the norms of all their parcels */
+	bool coefficients_known;
+	float *norms, *scale, *domain_norms; /* by chunk, row, domain */
+	lw_exchange exchange;
+
 	/* between lw_compute_gradients and lw_apply_gradients */
-	bool computed, outcome_known, finite;
+	bool computed, finite;
 	bool *applied; /* by group */
 };
 
-/* Rows, dispatches and chunk tables for the groups as they are frozen now; state that both old and new have is kept. */
-lw_status lw_updates_create(lw_plan *plan, lw_updates *updates, lw_updates *old);
-void lw_updates_clear(lw_updates *updates, size_t group_count);
-/* Fills and sends the rows for a step (1-based). */
-lw_status lw_updates_send_rows(lw_plan *plan, int64_t step);
-lw_status lw_updates_norms(lw_plan *plan);
-/* One launch a dispatch, in the order in which they became ready; or one group alone. */
-lw_status lw_updates_apply_all(lw_plan *plan);
-lw_status lw_updates_apply_group(lw_plan *plan, int group);
-/* A group's parameters have had one update more. */
-void lw_updates_count(lw_plan *plan, int group);
-lw_status lw_updates_gradient_ready(void *plan, int param);
+/* --- arrange.c --- */
 
-lw_status lw_outcome_create(lw_plan *plan);
-void lw_outcome_clear(lw_outcome *outcome);
-/* Waits for the step; fills result (may be NULL) and plan->finite. */
-lw_status lw_outcome_read(lw_plan *plan, lw_step_result *result);
+/* (Re)makes rows, parcels, lanes and owners for the groups as they are frozen now and the devices that are left. */
+lw_status lw_plan_arrange(lw_plan *plan);
+void lw_plan_disband(lw_plan *plan);
+/* Whether lanes should be given other shares than they have, by what was measured. */
+bool lw_plan_unbalanced(const lw_plan *plan);
 
-/* Keeps the running statistics as they are before a step, and brings them back. */
-lw_status lw_plan_keep_statistics(lw_plan *plan);
-lw_status lw_plan_bring_back_statistics(lw_plan *plan);
+/* --- measure.c --- */
 
-/* Reads what is known of the device, unless it is not to be asked. */
-lw_status lw_plan_open_tuning(lw_plan *plan);
+/* Bandwidth of the member's updates and of its link to the host. */
+lw_status lw_member_measure(lw_plan *plan, lw_member *member);
 
-/* (Re)makes executor, updates and outcome for the groups as they are frozen now. */
-lw_status lw_plan_rebuild(lw_plan *plan);
+/* --- lane.c --- */
+
+lw_status lw_lane_create(lw_lane *lane);
+void lw_lane_clear(lw_lane *lane);
+/* Jobs of its worker: a training step; an evaluation. */
+lw_status lw_lane_train(void *lane);
+lw_status lw_lane_evaluate(void *lane);
+/* Its share of a step, waiting after every instruction of its tape. */
+lw_status lw_lane_profile(lw_lane *lane, const float *images, const int32_t *labels, double *seconds);
+lw_status lw_lane_prefetch(lw_lane *lane, const float *images, const int32_t *labels);
+
+/* --- owner.c --- */
+
+lw_status lw_owner_create(lw_owner *owner);
+void lw_owner_clear(lw_owner *owner);
+/* Before a step: brings the rows' numbers, and its copies where they are stale. */
+lw_status lw_owner_begin(lw_owner *owner);
+/* Job of its worker: its parcels as they become complete. */
+lw_status lw_owner_run(void *owner);
+/* Enqueues the sum, the norms and, where it waits for nothing, the update of a parcel. */
+lw_status lw_owner_enqueue(lw_owner *owner, lw_owned *owned);
+/* For an owner whose lane did all this: what is left when the last parcel is enqueued. */
+lw_status lw_owner_enqueue_rest(lw_owner *owner);
+/* Updates one group from the gradients of the last step, in place. */
+lw_status lw_owner_apply(lw_owner *owner, int group);
+/* Brings what its device has of parameters and state to the host. */
+lw_status lw_owner_fetch(lw_owner *owner);
+
+/* --- exchange.c --- */
+
+lw_status lw_exchange_gather(void *lane, lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes_per_image, int arrays);
+
+/* --- step.c --- */
+
+/* Takes the step after the last one; nothing is changed where it fails. */
+lw_status lw_plan_run(lw_plan *plan, const float *images, const int32_t *labels, lw_update_mode mode, lw_step_result *result);
+lw_status lw_plan_run_evaluation(lw_plan *plan, const float *images, const int32_t *labels, int count, float *logits);
+/* Makes sure that the host's memory has what is committed. */
+lw_status lw_plan_fetch(lw_plan *plan);
+/* What the host's memory has is what is committed: devices with copies of their own take it from there. */
+void lw_plan_stale(lw_plan *plan);
+/* Ends all waiting within a step; a lane or owner that failed calls it. */
+void lw_plan_break(lw_plan *plan);
+/* Waits, with the lock held, until something changed; LW_E_INTERRUPTED where the step is broken. */
+lw_status lw_plan_await(lw_plan *plan);
+
+/* Reads what is known of a member's device, unless it is not to be asked. */
+lw_status lw_plan_open_tuning(lw_plan *plan, lw_member *member);
 
 #endif

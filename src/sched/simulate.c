@@ -1,4 +1,5 @@
 /* Steps on devices that are only described: shares, owners and times, and new ones when devices fail or groups unfreeze. */
+#include "sched/shares.h"
 #include "sched/workload.h"
 #include <layerwise/simulate.h>
 
@@ -128,77 +129,33 @@ static int most_images(const planning *p, const lw_cluster_device *kind, int bat
 	return room < p->workload.image_bytes ? 0 : (int)fmin(batch, room / fmax(p->workload.image_bytes, 1));
 }
 
-static double gflops_of(const lw_simulation *s, const planning *p, size_t device)
-{
-	return s->kinds[s->members[p->members[device]].kind].gflops;
-}
-
-/* Gives whole images to devices with room, in proportion to throughput; returns how many are left. */
-static int share_in_proportion(const lw_simulation *s, planning *p, const int *most, int left)
-{
-	double open = 0;
-	int given = 0;
-
-	for (size_t d = 0; d < p->count; d++)
-		open += p->images[d] < most[d] ? gflops_of(s, p, d) : 0;
-	for (size_t d = 0; d < p->count && open > 0; d++) {
-		int part = lw_min_int((int)(left * (gflops_of(s, p, d) / open) * (1 + 1e-12)), most[d] - p->images[d]);
-
-		part = lw_min_int(part, left - given);
-		p->images[d] += part;
-		given += part;
-	}
-	return left - given;
-}
-
-/* One image to the device with room that would end soonest; false where no device has room. */
-static bool share_one(const lw_simulation *s, planning *p, const int *most)
-{
-	double best = INFINITY;
-	size_t to = p->count;
-
-	for (size_t d = 0; d < p->count; d++) {
-		const double end = (p->images[d] + 1) / gflops_of(s, p, d);
-
-		if (p->images[d] < most[d] && end < best) {
-			best = end;
-			to = d;
-		}
-	}
-	if (to < p->count)
-		p->images[to]++;
-	return to < p->count;
-}
-
-/* In proportion while that gives any: again where memories were full. What is left over then is less than one a device. */
 static lw_status share_batch(const lw_simulation *s, planning *p)
 {
-	int left = s->info.batch, before = left + 1, *most = NULL;
+	double *gflops = NULL;
+	int *most = NULL, left;
 	bool computes = false;
 	lw_status status;
 
 	LW_GO(lw_alloc(&most, p->count, sizeof *most));
+	LW_GO(lw_alloc(&gflops, p->count, sizeof *gflops));
 	for (size_t d = 0; d < p->count; d++) {
-		most[d] = most_images(p, &s->kinds[s->members[p->members[d]].kind], s->info.batch);
-		computes |= gflops_of(s, p, d) > 0;
+		const lw_cluster_device *kind = &s->kinds[s->members[p->members[d]].kind];
+
+		most[d] = most_images(p, kind, s->info.batch);
+		gflops[d] = kind->gflops;
+		computes |= kind->gflops > 0;
 	}
 	if (!computes) {
 		status = lw_fail(LW_E_DEVICE, "no device that computes is left");
 		goto out;
 	}
-	while (left > 0 && left < before) {
-		before = left;
-		left = share_in_proportion(s, p, most, left);
-		if (left >= (int)p->count)
-			continue;
-		while (left > 0 && share_one(s, p, most))
-			left--;
-	}
+	left = lw_share_out(s->info.batch, p->count, gflops, most, p->images);
 	if (left > 0)
 		status = lw_fail(LW_E_MEMORY, "the devices' memories hold the activations of %d images of the batch of %d",
 				 s->info.batch - left, s->info.batch);
 out:
 	free(most);
+	free(gflops);
 	return status;
 }
 
@@ -344,7 +301,7 @@ static lw_status add_plan(lw_simulation *s, int64_t step, size_t lost)
 	for (size_t m = 0; m < s->member_count; m++)
 		if (!s->members[m].lost)
 			p.members[p.count++] = m;
-	LW_GO(lw_workload_create(&p.workload, s->net, s->groups));
+	LW_GO(lw_workload_create(&p.workload, s->net, s->groups, NULL, NULL));
 	LW_GO(lw_alloc(&p.owner, p.workload.parcel_count, sizeof *p.owner));
 	LW_GO(share_batch(s, &p));
 	describe_devices(s, &p);

@@ -5,70 +5,51 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef lw_status (*transfer)(lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes, void *data);
-
-static lw_status read_part(lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes, void *data)
+lw_status lw_plan_download(lw_plan *plan)
 {
-	return lw_queue_read(queue, buf, offset, bytes, data, NULL);
-}
-
-static lw_status write_part(lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes, void *data)
-{
-	return lw_queue_write(queue, buf, offset, bytes, data, NULL);
-}
-
-static lw_status transfer_params(lw_plan *plan, transfer move)
-{
+	LW_TRY(lw_plan_fetch(plan));
 	for (size_t i = 0; i < plan->net->param_count; i++) {
-		lw_param *param = &plan->net->params[i];
-		LW_TRY(move(plan->queue, plan->params, plan->layout.offsets[i] * sizeof(float), param->count * sizeof(float),
-			    param->values));
+		const lw_param *param = &plan->net->params[i];
+
+		memcpy(param->values, plan->params[plan->which].memory + plan->layout.offsets[i], param->count * sizeof(float));
 	}
-	return lw_queue_finish(plan->queue);
+	return LW_OK;
 }
 
-lw_status lw_plan_download(lw_plan *plan) { return transfer_params(plan, read_part); }
-
-lw_status lw_plan_upload(lw_plan *plan) { return transfer_params(plan, write_part); }
-
-lw_status lw_plan_keep_statistics(lw_plan *plan)
+lw_status lw_plan_upload(lw_plan *plan)
 {
-	if (!plan->statistics_floats)
-		return LW_OK;
-	return lw_queue_copy(plan->queue, plan->params, plan->statistics_at * sizeof(float), plan->statistics_before, 0,
-			     plan->statistics_floats * sizeof(float), NULL);
-}
+	LW_TRY(lw_plan_fetch(plan));
+	for (size_t i = 0; i < plan->net->param_count; i++) {
+		const lw_param *param = &plan->net->params[i];
 
-lw_status lw_plan_bring_back_statistics(lw_plan *plan)
-{
-	if (!plan->statistics_floats)
-		return LW_OK;
-	LW_TRY(lw_queue_copy(plan->queue, plan->statistics_before, 0, plan->params, plan->statistics_at * sizeof(float),
-			     plan->statistics_floats * sizeof(float), NULL));
-	return lw_queue_finish(plan->queue);
+		for (int k = 0; k < 2; k++) /* no step writes what is frozen */
+			memcpy(plan->params[k].memory + plan->layout.offsets[i], param->values, param->count * sizeof(float));
+	}
+	lw_plan_stale(plan);
+	return LW_OK;
 }
 
 int64_t lw_plan_steps(const lw_plan *plan) { return plan->step; }
 
-typedef lw_status (*state_visitor)(lw_plan *plan, const char *name, size_t param, lw_buf *state, size_t offset, void *user);
+typedef lw_status (*state_visitor)(lw_plan *plan, const char *name, size_t param, lw_arena state[2], void *user);
 
 /* Calls visit for each state of a parameter that trains; `name` is "optimizer.<state>.<parameter>". */
 static lw_status each_state(lw_plan *plan, size_t param, state_visitor visit, void *user)
 {
-	int k = plan->updates.dispatch_of_param[param];
-	lw_dispatch *dispatch;
+	const lw_rule_options *options;
+	const lw_rule *rule;
 
-	if (k < 0)
+	if (plan->rows.of_param[param] < 0)
 		return LW_OK;
-	dispatch = &plan->updates.dispatches[k];
-	for (int s = 0; s < LW_RULE_MAX_STATES; s++) {
+	options = &plan->groups->groups[plan->groups->group_of_param[param]].rule;
+	rule = lw_rule_find(options->rule);
+	for (int s = 0; s < rule->state_count; s++) {
 		lw_status status;
 		char *name;
-		if (!dispatch->states[s])
+		if (!(rule->states(options) >> s & 1))
 			continue;
-		LW_TRY(lw_format_string(&name, "optimizer.%s.%s", dispatch->rule->state_names[s], plan->net->params[param].name));
-		status = visit(plan, name, param, dispatch->states[s],
-			       (plan->layout.offsets[param] - dispatch->base) * sizeof(float), user);
+		LW_TRY(lw_format_string(&name, "optimizer.%s.%s", rule->state_names[s], plan->net->params[param].name));
+		status = visit(plan, name, param, plan->states[s], user);
 		free(name);
 		if (status != LW_OK)
 			return status;
@@ -86,19 +67,9 @@ static lw_status add_tensor(lw_plan *plan, const char *name, size_t param, const
 	return lw_tensors_add(tensors, name, dims, rule->rank, values);
 }
 
-static lw_status save_state(lw_plan *plan, const char *name, size_t param, lw_buf *state, size_t offset, void *user)
+static lw_status save_state(lw_plan *plan, const char *name, size_t param, lw_arena state[2], void *user)
 {
-	size_t bytes = plan->net->params[param].count * sizeof(float);
-	float *values;
-	lw_status status;
-
-	LW_TRY(lw_alloc(&values, plan->net->params[param].count, sizeof(float)));
-	LW_GO(lw_queue_read(plan->queue, state, offset, bytes, values, NULL));
-	LW_GO(lw_queue_finish(plan->queue));
-	LW_GO(add_tensor(plan, name, param, values, user));
-out:
-	free(values);
-	return status;
+	return add_tensor(plan, name, param, state[plan->which].memory + plan->layout.offsets[param], user);
 }
 
 static lw_status set_number(lw_tensors *tensors, const char *key, int64_t number)
@@ -143,7 +114,7 @@ static lw_status get_number(const lw_tensors *tensors, const char *key, int64_t 
 	return LW_OK;
 }
 
-static lw_status restore_state(lw_plan *plan, const char *name, size_t param, lw_buf *state, size_t offset, void *user)
+static lw_status restore_state(lw_plan *plan, const char *name, size_t param, lw_arena state[2], void *user)
 {
 	size_t count = plan->net->params[param].count;
 	lw_tensor_info info;
@@ -157,8 +128,8 @@ static lw_status restore_state(lw_plan *plan, const char *name, size_t param, lw
 	}
 	if (info.count != count)
 		return lw_fail(LW_E_FORMAT, "`%s` has %zu values, %zu were expected", name, info.count, count);
-	LW_TRY(lw_queue_write(plan->queue, state, offset, count * sizeof(float), info.values, NULL));
-	return lw_queue_finish(plan->queue);
+	memcpy(state[plan->which].memory + plan->layout.offsets[param], info.values, count * sizeof(float));
+	return LW_OK;
 }
 
 static lw_status restore_param(lw_plan *plan, const lw_tensors *tensors, size_t i)
@@ -193,8 +164,8 @@ lw_status lw_plan_restore(lw_plan *plan, const lw_tensors *tensors)
 	/* The groups as the step just taken had them: what unfreezes next does so at the next step, as it would have. */
 	lw_groups_at_step(plan->groups, plan->step > 0 ? plan->step : 1, &changed);
 	if (changed)
-		LW_TRY(lw_plan_rebuild(plan));
+		LW_TRY(lw_plan_arrange(plan));
 	for (size_t i = 0; i < plan->net->param_count; i++)
 		LW_TRY(each_state(plan, i, restore_state, (void *)tensors));
-	return lw_plan_rebuild(plan); /* rows by the counts just read */
+	return lw_plan_arrange(plan); /* rows by the counts just read */
 }

@@ -6,16 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-lw_status lw_plan_open_tuning(lw_plan *plan)
+lw_status lw_plan_open_tuning(lw_plan *plan, lw_member *member)
 {
 	const char *setting = getenv("LAYERWISE_TUNE");
 	bool off = plan->options.tuning == LW_TUNING_OFF;
 
 	off |= plan->options.tuning == LW_TUNING_DEFAULT && setting && strcmp(setting, "off") == 0;
 	/* a simulated device computes nothing that could be compared */
-	if (off || lw_device_get_info(plan->device)->type == LW_DEVICE_SIMULATED)
+	if (off || lw_device_get_info(member->device)->type == LW_DEVICE_SIMULATED)
 		return LW_OK;
-	return lw_tuning_open(&plan->tuning, plan->device, NULL);
+	return lw_tuning_open(&member->tuning, member->device, NULL);
 }
 
 static bool ever_trains(const lw_plan *plan, int param)
@@ -26,32 +26,34 @@ static bool ever_trains(const lw_plan *plan, int param)
 }
 
 /* What a layer's passes are called with; in the plan's executor it is the same. */
-static lw_op_call call_of(const lw_plan *plan, const lw_unit *unit)
+static lw_op_call call_of(const lw_lane *lane, const lw_unit *unit)
 {
-	const lw_node *node = &plan->net->nodes[unit->node];
+	const lw_net *net = lane->plan->net;
+	const lw_node *node = &net->nodes[unit->node];
 	lw_op_call call = {.options = &node->options, .input_count = node->input_count, .training = true, .relu = unit->relu,
 			   .mask_input = unit->mask_input};
 
 	for (int k = 0; k < node->input_count; k++)
-		call.input_shape[k] = lw_net_shape(plan->net, node->inputs[k], plan->options.batch);
-	call.output_shape = lw_net_shape(plan->net, unit->node, plan->options.batch);
+		call.input_shape[k] = lw_net_shape(net, node->inputs[k], lane->images);
+	call.output_shape = lw_net_shape(net, unit->node, lane->images);
 	return call;
 }
 
 /* Adds the passes of a layer; below: something below it trains. */
-static void add_items(const lw_plan *plan, const lw_unit *unit, bool below, bool weight, lw_tune_item *items, size_t *count)
+static void add_items(const lw_lane *lane, const lw_unit *unit, bool below, bool weight, lw_tune_item *items, size_t *count)
 {
-	const lw_node *node = &plan->net->nodes[unit->node];
+	const lw_node *node = &lane->plan->net->nodes[unit->node];
 	const bool wanted[LW_PASS_COUNT] = {true, below, weight};
 
 	for (int pass = 0; node->op->choices && pass < LW_PASS_COUNT; pass++)
 		if (wanted[pass])
-			items[(*count)++] = (lw_tune_item){node->op, call_of(plan, unit), (lw_pass)pass,
-							   node->rule.flops * plan->options.batch};
+			items[(*count)++] = (lw_tune_item){node->op, call_of(lane, unit), (lw_pass)pass,
+							   node->rule.flops * lane->images};
 }
 
-static lw_status list_items(const lw_plan *plan, lw_tune_item *items, size_t *count)
+static lw_status list_items(const lw_lane *lane, lw_tune_item *items, size_t *count)
 {
+	const lw_plan *plan = lane->plan;
 	const lw_net *net = plan->net;
 	bool *trains = NULL; /* the node or something below it */
 	lw_unit *units = NULL;
@@ -71,7 +73,7 @@ static lw_status list_items(const lw_plan *plan, lw_tune_item *items, size_t *co
 		trains[i] = below || weight;
 		for (size_t u = i; u < net->node_count; u++) /* a fused layer's unit stands at its last node */
 			if (units[u].node == (int)i && !units[u].absorbed)
-				add_items(plan, &units[u], below, weight, items, count);
+				add_items(lane, &units[u], below, weight, items, count);
 	}
 out:
 	free(units);
@@ -79,28 +81,44 @@ out:
 	return status;
 }
 
-lw_status lw_plan_tune(lw_plan *plan, const lw_tune_options *options)
+static lw_status tune_lane(const lw_lane *lane, const lw_tune_options *options)
 {
-	lw_op_context context = {.device = plan->device, .queue = plan->queue, .precision = plan->options.precision,
-				 .reproducible = plan->options.reproducible, .force_variant = -1};
+	const lw_plan *plan = lane->plan;
+	const lw_member *member = &plan->members[lane->member];
+	const lw_op_context context = {.device = member->device, .queue = member->queue, .precision = plan->options.precision,
+				       .reproducible = plan->options.reproducible, .force_variant = -1};
 	lw_tune_item *items;
-	lw_status status, rebuilt;
+	lw_status status;
 	size_t count;
 
-	if (!plan->tuning)
+	if (!member->tuning)
 		return LW_OK;
-	if (plan->step > 0)
-		return lw_fail(LW_E_ARGUMENT, "tuning comes before the first step; %lld were taken", (long long)plan->step);
 	LW_TRY(lw_alloc(&items, plan->net->node_count * LW_PASS_COUNT, sizeof *items));
-	LW_GO(list_items(plan, items, &count));
-	LW_GO(lw_queue_finish(plan->queue));
-	/* its memory is needed, and with other choices it needs another amount */
-	lw_executor_destroy(&plan->executor);
-	status = lw_tune_items(&context, plan->tuning, items, count, options);
-	rebuilt = lw_plan_rebuild(plan);
-	if (status == LW_OK)
-		status = rebuilt;
+	LW_GO(list_items(lane, items, &count));
+	LW_GO(lw_tune_items(&context, member->tuning, items, count, options));
 out:
 	free(items);
 	return status;
+}
+
+lw_status lw_plan_tune(lw_plan *plan, const lw_tune_options *options)
+{
+	lw_tune_options each = *options;
+	lw_status status = LW_OK, arranged;
+	bool any = false;
+
+	for (size_t i = 0; i < plan->lane_count; i++)
+		any |= plan->members[plan->lanes[i].member].tuning != NULL;
+	if (!any)
+		return LW_OK;
+	if (plan->step > 0)
+		return lw_fail(LW_E_ARGUMENT, "tuning comes before the first step; %lld were taken", (long long)plan->step);
+	/* their memory is needed, and with other choices they need another amount */
+	for (size_t i = 0; i < plan->lane_count; i++)
+		lw_executor_destroy(&plan->lanes[i].executor);
+	each.budget = options->budget / (double)plan->lane_count;
+	for (size_t i = 0; i < plan->lane_count && status == LW_OK; i++)
+		status = tune_lane(&plan->lanes[i], &each);
+	arranged = lw_plan_arrange(plan);
+	return status == LW_OK ? arranged : status;
 }

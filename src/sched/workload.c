@@ -80,65 +80,86 @@ out:
 	return status;
 }
 
-static unsigned state_arenas(const lw_group *group)
-{
-	return (unsigned)__builtin_popcount(lw_rule_find(group->rule.rule)->states(&group->rule));
-}
-
 static void describe_parcel(lw_workload *workload, const lw_net *net, const lw_groups *groups, const double *done, size_t index)
 {
 	const lw_parcel *parcel = &workload->parcels[index];
-	const lw_group *group = &groups->groups[parcel->group];
+	const int *params = workload->order + parcel->first;
 	const double all = workload->forward_flops + workload->backward_flops;
-	const double update = lw_rule_find(group->rule.rule)->bytes_per_param(&group->rule) * (double)parcel->floats;
-	double ready = 0;
+	double ready = 0, update = 0;
+	unsigned states = 0;
 
 	for (size_t k = 0; k < parcel->count; k++) {
-		const double d = done[workload->order[parcel->first + k]];
+		const lw_rule_options *rule = &groups->groups[groups->group_of_param[params[k]]].rule;
+		const double d = done[params[k]], bytes = lw_rule_find(rule->rule)->bytes_per_param(rule);
+
 		ready = d > ready ? d : ready;
+		update = bytes > update ? bytes : update;
+		states |= lw_rule_find(rule->rule)->states(rule);
 	}
-	workload->placed[index] = (lw_placement_parcel){.name = net->params[workload->order[parcel->first]].name,
+	workload->placed[index] = (lw_placement_parcel){.name = net->params[params[0]].name,
 							.bytes = parcel->floats * sizeof(float),
-							.state_bytes = parcel->floats * sizeof(float) * state_arenas(group),
-							.update_bytes = (uint64_t)update,
+							.state_bytes = parcel->floats * sizeof(float) * (size_t)__builtin_popcount(states),
+							.update_bytes = (uint64_t)(update * (double)parcel->floats),
 							.ready = all > 0 ? ready / all : 1,
 							.fixed_owner = -1};
 }
 
-static lw_status cut(lw_workload *workload, const lw_net *net, const lw_groups *groups, const double *done)
+static int class_of(const lw_groups *groups, const int *class_of_group, size_t param)
+{
+	const int group = groups->group_of_param[param];
+
+	if (!trains(groups, param))
+		return -1;
+	return class_of_group ? class_of_group[group] : group;
+}
+
+/* Class by class, those that never train first; or as it is given. */
+static lw_status find_order(lw_workload *workload, size_t count, const int *class_of_param, int classes, const int *order)
+{
+	size_t at = 0;
+
+	LW_TRY(lw_alloc(&workload->order, count, sizeof(int)));
+	if (order)
+		memcpy(workload->order, order, count * sizeof(int));
+	for (int k = -1; !order && k < classes; k++)
+		for (size_t p = 0; p < count; p++)
+			if (class_of_param[p] == k)
+				workload->order[at++] = (int)p;
+	return LW_OK;
+}
+
+static lw_status cut(lw_workload *workload, const lw_net *net, const lw_groups *groups, const int *class_of_group, const int *order,
+		     const double *done)
 {
 	const size_t count = net->param_count;
-	size_t *sizes = NULL, at = 0;
-	int *group_of_param = NULL;
+	size_t *sizes = NULL;
+	int *class_of_param = NULL;
 	lw_status status;
 
 	LW_GO(lw_alloc(&sizes, count, sizeof *sizes));
-	LW_GO(lw_alloc(&group_of_param, count, sizeof(int)));
-	LW_GO(lw_alloc(&workload->order, count, sizeof(int)));
+	LW_GO(lw_alloc(&class_of_param, count, sizeof(int)));
 	for (size_t p = 0; p < count; p++) {
 		const size_t bytes = lw_round_up(net->params[p].count, LW_ARENA_ALIGNMENT) * sizeof(float);
 
 		sizes[p] = net->params[p].count;
-		group_of_param[p] = trains(groups, p) ? groups->group_of_param[p] : -1;
+		class_of_param[p] = class_of(groups, class_of_group, p);
 		workload->parameter_bytes += bytes;
-		workload->gradient_bytes += group_of_param[p] >= 0 ? bytes : 0;
+		workload->gradient_bytes += class_of_param[p] >= 0 ? bytes : 0;
 	}
-	for (int group = -1; group < (int)groups->count; group++)
-		for (size_t p = 0; p < count; p++)
-			if (group_of_param[p] == group)
-				workload->order[at++] = (int)p;
-	LW_GO(lw_parcels_cut(&workload->parcels, &workload->parcel_count, workload->order, count, sizes, group_of_param,
+	LW_GO(find_order(workload, count, class_of_param, (int)groups->count, order));
+	LW_GO(lw_parcels_cut(&workload->parcels, &workload->parcel_count, workload->order, count, sizes, class_of_param,
 			     LW_PARCEL_FLOATS));
 	LW_GO(lw_alloc(&workload->placed, workload->parcel_count, sizeof *workload->placed));
 	for (size_t i = 0; i < workload->parcel_count; i++)
 		describe_parcel(workload, net, groups, done, i);
 out:
 	free(sizes);
-	free(group_of_param);
+	free(class_of_param);
 	return status;
 }
 
-lw_status lw_workload_create(lw_workload *workload, const lw_net *net, const lw_groups *groups)
+lw_status lw_workload_create(lw_workload *workload, const lw_net *net, const lw_groups *groups, const int *class_of_group,
+			     const int *order)
 {
 	double *done = NULL;
 	lw_status status;
@@ -148,7 +169,7 @@ lw_status lw_workload_create(lw_workload *workload, const lw_net *net, const lw_
 		return lw_fail(LW_E_ARGUMENT, "the network has no layers");
 	LW_GO(lw_alloc(&done, net->param_count, sizeof *done));
 	LW_GO(read_tapes(workload, net, groups, done));
-	LW_GO(cut(workload, net, groups, done));
+	LW_GO(cut(workload, net, groups, class_of_group, order, done));
 out:
 	free(done);
 	if (status != LW_OK)

@@ -379,7 +379,8 @@ static void wrong_requests_are_answered(void **state)
 	assert_int_equal(lw_plan_step(plan, images, wrong, NULL), LW_E_ARGUMENT);
 	assert_non_null(strstr(lw_last_error(), "label 3"));
 	lw_plan_destroy(&plan);
-	assert_int_equal(lw_plan_create(&plan, net, two, 2, &s.optim, s.groups, 2, &s.options), LW_E_UNSUPPORTED);
+	assert_int_equal(lw_plan_create(&plan, net, two, 2, &s.optim, s.groups, 2, &s.options), LW_E_ARGUMENT);
+	assert_non_null(strstr(lw_last_error(), "twice"));
 	s.options.batch = 0;
 	assert_int_equal(lw_plan_create(&plan, net, &device, 1, &s.optim, s.groups, 2, &s.options), LW_E_ARGUMENT);
 	assert_null(plan);

@@ -16,10 +16,11 @@ static void parcels_end_with_groups_and_at_the_limit(void **state)
 	static const int order[] = {3, 0, 1, 2, 4, 5, 6}, group_of_param[] = {0, 0, 0, 0, 1, -1, 1};
 	static const size_t sizes[] = {100, 128, 1000, 200, 10, 10, 10};
 	static const lw_parcel expected[] = {
-		{0, 0, 3, 512}, /* 3, 0 and 1: 256 + 128 + 128 floats */
-		{0, 3, 1, 1024}, /* 2: more than the limit, alone */
-		{1, 4, 1, 128},
-		{1, 6, 1, 128}, /* 5 between them never trains */
+		{0, 0, 3, 512, 0}, /* 3, 0 and 1: 256 + 128 + 128 floats */
+		{0, 3, 1, 512, 0}, /* 2: more than the limit, in pieces */
+		{0, 3, 1, 512, 512},
+		{1, 4, 1, 128, 0},
+		{1, 6, 1, 128, 0}, /* 5 between them never trains */
 	};
 	lw_parcel *parcels = NULL;
 	size_t count = 0;
@@ -32,6 +33,7 @@ static void parcels_end_with_groups_and_at_the_limit(void **state)
 		assert_int_equal(parcels[i].first, expected[i].first);
 		assert_int_equal(parcels[i].count, expected[i].count);
 		assert_int_equal(parcels[i].floats, expected[i].floats);
+		assert_int_equal(parcels[i].from, expected[i].from);
 	}
 	free(parcels);
 }
@@ -60,7 +62,7 @@ static void a_workload_is_the_nets(void **state)
 	lw_optim_defaults(&optim);
 	optim.rule.rule = "adam";
 	assert_int_equal(lw_groups_create(&groups, net, &optim, NULL, 0), LW_OK);
-	assert_int_equal(lw_workload_create(&workload, net, groups), LW_OK);
+	assert_int_equal(lw_workload_create(&workload, net, groups, NULL, NULL), LW_OK);
 	for (size_t i = 0; i < lw_net_layer_count(net); i++) {
 		lw_layer_info layer;
 		assert_int_equal(lw_net_layer_info(net, i, &layer), LW_OK);

@@ -1,0 +1,440 @@
+/*
+ * Who computes and who owns what: made anew, at a step's boundary, when a group unfreezes, a device is lost, or shares turn
+ * out to be unequal. What is committed stays where it is, in the host's memory.
+ */
+#include "sched/sched.h"
+#include "sched/shares.h"
+#include "sched/workload.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Shares are changed once, after so many steps of a kind, and only for a gain. */
+enum { MEASURED_STEPS = 3 };
+static const double worth_it = 0.05;
+
+static bool computes(const lw_member *member) { return !member->lost && !member->opened; }
+
+/* --- Shares --- */
+
+/* What is shared out: slices where there are any, else images. */
+static int units(const lw_plan *plan) { return plan->slices ? plan->slices : plan->options.batch; }
+
+/* What a device is taken for before it was measured; only how they compare matters. */
+static double guess(const lw_member *member)
+{
+	const lw_device_info *info = lw_device_get_info(member->device);
+
+	return info->compute_units * (info->type == LW_DEVICE_GPU ? 20.0 : 1.0) * (info->fast_fma ? 1.0 : 0.1);
+}
+
+static void find_speeds(const lw_plan *plan, double *speeds)
+{
+	bool measured = true;
+
+	for (size_t i = 0; i < plan->member_count; i++)
+		measured &= !computes(&plan->members[i]) || plan->members[i].speed > 0;
+	for (size_t i = 0; i < plan->member_count; i++) {
+		const lw_member *member = &plan->members[i];
+
+		if (!computes(member))
+			speeds[i] = 0;
+		else if (plan->shares)
+			speeds[i] = plan->shares[i];
+		else
+			speeds[i] = measured ? member->speed : guess(member);
+	}
+}
+
+/* When the slowest ends, in images over speed. */
+static double end_of(const lw_plan *plan, const int *parts)
+{
+	double end = 0;
+
+	for (size_t i = 0; i < plan->member_count; i++)
+		if (parts[i])
+			end = fmax(end, parts[i] / plan->members[i].speed);
+	return end;
+}
+
+static lw_status share(const lw_plan *plan, int *parts)
+{
+	double *speeds;
+
+	LW_TRY(lw_alloc(&speeds, plan->member_count, sizeof *speeds));
+	find_speeds(plan, speeds);
+	lw_share_out(units(plan), plan->member_count, speeds, NULL, parts);
+	free(speeds);
+	return LW_OK;
+}
+
+bool lw_plan_unbalanced(const lw_plan *plan)
+{
+	int *now, *better;
+	bool unbalanced = false;
+
+	if (plan->shares || plan->lane_count < 2 || plan->step != plan->arranged_at + MEASURED_STEPS || plan->balanced)
+		return false;
+	if (lw_alloc(&now, plan->member_count, sizeof *now) != LW_OK)
+		return false;
+	if (lw_alloc(&better, plan->member_count, sizeof *better) == LW_OK && share(plan, better) == LW_OK) {
+		for (size_t i = 0; i < plan->lane_count; i++)
+			now[plan->lanes[i].member] = plan->slices ? plan->lanes[i].slice_count : plan->lanes[i].images;
+		unbalanced = end_of(plan, better) < (1 - worth_it) * end_of(plan, now);
+	}
+	free(now);
+	free(better);
+	return unbalanced;
+}
+
+/* Lanes in the members' order, each with whole images and, of slices, its runs. */
+static lw_status create_shares(lw_plan *plan)
+{
+	const int batch = plan->options.batch;
+	int *parts = NULL, at = 0;
+	lw_status status;
+
+	LW_GO(lw_alloc(&parts, plan->member_count, sizeof *parts));
+	LW_GO(lw_alloc(&plan->lanes, plan->member_count, sizeof *plan->lanes));
+	LW_GO(share(plan, parts));
+	for (size_t i = 0; i < plan->member_count; i++) {
+		const int from = plan->slices ? lw_slice_begin(batch, plan->slices, at) : at;
+		const int to = plan->slices ? lw_slice_begin(batch, plan->slices, at + parts[i]) : at + parts[i];
+		lw_lane *lane;
+
+		if (!parts[i])
+			continue;
+		lane = &plan->lanes[plan->lane_count];
+		*lane = (lw_lane){.plan = plan, .member = (int)i, .index = (int)plan->lane_count, .first_image = from, .images = to - from,
+				  .slice_count = plan->slices ? parts[i] : 0, .first_run = plan->run_count};
+		if (plan->slices)
+			lane->run_count = lw_slice_runs(at, parts[i], plan->runs + plan->run_count);
+		else
+			plan->runs[plan->run_count] = (lw_run){(int)plan->lane_count, lane->run_count = 1};
+		plan->run_count += lane->run_count;
+		plan->lane_count++;
+		at += parts[i];
+	}
+	if (!plan->lane_count)
+		status = lw_fail(LW_E_DEVICE, "no device that computes is left");
+	else if (plan->run_count > LW_MAX_RUNS)
+		status = lw_fail(LW_E_UNSUPPORTED, "the batch is shared out in %d parts; at most %d are possible", plan->run_count, LW_MAX_RUNS);
+out:
+	free(parts);
+	return status;
+}
+
+/* One arena of gradients a run; those there are stay. */
+static lw_status create_gradients(lw_plan *plan)
+{
+	for (int r = 0; r < plan->run_count; r++)
+		if (!plan->gradients[r].memory)
+			LW_TRY(lw_arena_create(&plan->gradients[r], plan->layout.gradient_floats, plan->member_count));
+	return LW_OK;
+}
+
+/* --- Parcels --- */
+
+/* A member that the group's `device:` names, -1: none, or one that was lost. */
+static int fixed_owner(const lw_plan *plan, int group)
+{
+	const int owner = plan->owner_of_group[group];
+
+	return owner >= 0 && plan->members[owner].lost ? -1 : owner;
+}
+
+/* Groups of one rule with the same fixed owner share parcels. */
+static lw_status find_classes(const lw_plan *plan, int **class_of_group)
+{
+	const lw_groups *groups = plan->groups;
+
+	LW_TRY(lw_alloc(class_of_group, groups->count, sizeof(int)));
+	for (size_t g = 0; g < groups->count; g++) {
+		size_t first = 0;
+
+		while (strcmp(groups->groups[first].rule.rule, groups->groups[g].rule.rule) != 0 ||
+		       fixed_owner(plan, (int)first) != fixed_owner(plan, (int)g))
+			first++;
+		(*class_of_group)[g] = (int)first;
+	}
+	return LW_OK;
+}
+
+static void describe_parcel(lw_plan *plan, const lw_parcel *cut, lw_plan_parcel *parcel)
+{
+	*parcel = (lw_plan_parcel){.offset = plan->layout.offsets[plan->order[cut->first]] + cut->from,
+				   .floats = cut->floats,
+				   .rule = lw_rule_find(plan->groups->groups[cut->group].rule.rule),
+				   .first_param = (int)cut->first,
+				   .params = (int)cut->count};
+	for (size_t k = 0; k < cut->count; k++) {
+		const int param = plan->order[cut->first + k], row = plan->rows.of_param[param];
+		const lw_group *group = &plan->groups->groups[plan->groups->group_of_param[param]];
+		const int index = (int)(parcel - plan->parcels);
+
+		parcel->state_mask |= parcel->rule->states(&group->rule);
+		parcel->clipped |= isfinite(plan->rows.limits[plan->rows.domain[row]]);
+		if (plan->first_parcel[param] > plan->last_parcel[param])
+			plan->first_parcel[param] = index;
+		plan->last_parcel[param] = index;
+	}
+}
+
+static lw_status add_chunk(lw_plan *plan, size_t *capacity, lw_chunk chunk)
+{
+	LW_TRY(lw_grow(&plan->chunks, capacity, plan->chunk_count + 1, sizeof *plan->chunks));
+	plan->chunks[plan->chunk_count++] = chunk;
+	return LW_OK;
+}
+
+/* A parcel's chunks; where they begin in the table is where a device can begin a slice. */
+static lw_status cut_chunks(lw_plan *plan, lw_plan_parcel *parcel, size_t *capacity)
+{
+	while (plan->chunk_count % LW_ARENA_ALIGNMENT)
+		LW_TRY(add_chunk(plan, capacity, (lw_chunk){0}));
+	parcel->chunk = plan->chunk_count;
+	for (int k = 0; k < parcel->params; k++) {
+		const int param = plan->order[parcel->first_param + k];
+		const size_t begin = plan->layout.offsets[param], last = parcel->offset + parcel->floats;
+		size_t at = begin > parcel->offset ? begin : parcel->offset, end = begin + plan->net->params[param].count;
+
+		for (end = end < last ? end : last; at < end; at += LW_CHUNK_FLOATS) {
+			const size_t length = end - at < LW_CHUNK_FLOATS ? end - at : LW_CHUNK_FLOATS;
+			LW_TRY(add_chunk(plan, capacity, (lw_chunk){(int32_t)(at - parcel->offset), (int32_t)length,
+								     plan->rows.of_param[param], param}));
+		}
+	}
+	parcel->chunks = plan->chunk_count - parcel->chunk;
+	return LW_OK;
+}
+
+static lw_status create_parcels(lw_plan *plan, const lw_workload *workload)
+{
+	const size_t params = plan->net->param_count;
+	size_t capacity = 0;
+
+	LW_TRY(lw_alloc(&plan->parcels, workload->parcel_count, sizeof *plan->parcels));
+	LW_TRY(lw_alloc(&plan->first_parcel, params, sizeof(int)));
+	LW_TRY(lw_alloc(&plan->last_parcel, params, sizeof(int)));
+	for (size_t p = 0; p < params; p++)
+		plan->last_parcel[p] = -1;
+	plan->parcel_count = workload->parcel_count;
+	for (size_t i = 0; i < plan->parcel_count; i++) {
+		describe_parcel(plan, &workload->parcels[i], &plan->parcels[i]);
+		LW_TRY(cut_chunks(plan, &plan->parcels[i], &capacity));
+	}
+	LW_TRY(lw_alloc(&plan->norms, plan->chunk_count, sizeof(float)));
+	LW_TRY(lw_alloc(&plan->scale, plan->rows.count, sizeof(float)));
+	return lw_alloc(&plan->domain_norms, plan->rows.domain_count, sizeof(float));
+}
+
+/* Optimizer state is made when a rule that trains needs it. */
+static lw_status create_states(lw_plan *plan)
+{
+	for (size_t i = 0; i < plan->parcel_count; i++)
+		for (int s = 0; s < LW_RULE_MAX_STATES; s++)
+			for (int k = 0; k < 2 && (plan->parcels[i].state_mask >> s & 1); k++)
+				if (!plan->states[s][k].memory)
+					LW_TRY(lw_arena_create(&plan->states[s][k], plan->layout.gradient_floats, plan->member_count));
+	return LW_OK;
+}
+
+/* --- Owners --- */
+
+static void describe_device(const lw_plan *plan, const lw_workload *workload, size_t index, lw_placement_device *device)
+{
+	const lw_member *member = &plan->members[index];
+	const lw_device_info *info = lw_device_get_info(member->device);
+
+	*device = (lw_placement_device){.name = lw_device_label(member->device),
+					.update_bandwidth = fmax(member->update_bandwidth, 1e9),
+					.link_bandwidth = fmax(member->link_bandwidth, 1e9),
+					.latency = member->in_place ? 0 : 20e-6,
+					.memory = member->in_place ? 0 : info->global_memory,
+					.used = 2 * workload->parameter_bytes + workload->gradient_bytes,
+					.domain = member->in_place ? 0 : (int)index + 1};
+	for (size_t k = 0; k < plan->lane_count; k++) {
+		const lw_lane *lane = &plan->lanes[k];
+		const double flops = (workload->forward_flops + workload->backward_flops) * lane->images;
+
+		if (lane->member != (int)index)
+			continue;
+		device->is_lane = true;
+		device->compute_seconds = member->speed > 0 ? lane->images / member->speed : flops / (50e9 * guess(member));
+		device->used += (uint64_t)(workload->activation_bytes + workload->image_bytes * lane->images);
+	}
+}
+
+/* Members that are left, as the placement sees them; owner gets an index of members. */
+static lw_status place(lw_plan *plan, lw_workload *workload)
+{
+	lw_placement_problem problem = {.parcels = workload->placed, .parcel_count = workload->parcel_count};
+	lw_placement_device *devices = NULL;
+	int *owner = NULL, *member_of = NULL;
+	const double began = lw_now();
+	lw_status status;
+
+	LW_GO(lw_alloc(&devices, plan->member_count, sizeof *devices));
+	LW_GO(lw_alloc(&member_of, plan->member_count, sizeof *member_of));
+	LW_GO(lw_alloc(&owner, plan->parcel_count, sizeof *owner));
+	for (size_t i = 0; i < plan->member_count; i++) {
+		if (plan->members[i].lost)
+			continue;
+		for (size_t k = 0; k < plan->parcel_count; k++)
+			if (fixed_owner(plan, workload->parcels[k].group) == (int)i)
+				workload->placed[k].fixed_owner = (int)problem.device_count;
+		describe_device(plan, workload, i, &devices[problem.device_count]);
+		member_of[problem.device_count++] = (int)i;
+	}
+	problem.devices = devices;
+	LW_GO(lw_place(&problem, owner, &plan->planned_makespan));
+	for (size_t k = 0; k < plan->parcel_count; k++)
+		plan->parcels[k].owner = member_of[owner[k]];
+	plan->planning_seconds = lw_now() - began;
+out:
+	free(devices);
+	free(member_of);
+	free(owner);
+	return status;
+}
+
+/* Each owner's parcels, in the order in which backward completes their gradients. */
+static lw_status create_owners(lw_plan *plan, const lw_workload *workload)
+{
+	LW_TRY(lw_alloc(&plan->owners, plan->member_count, sizeof *plan->owners));
+	for (size_t m = 0; m < plan->member_count; m++) {
+		lw_owner *owner = &plan->owners[plan->owner_count];
+
+		*owner = (lw_owner){.plan = plan, .member = (int)m};
+		LW_TRY(lw_alloc(&owner->owned, plan->parcel_count, sizeof *owner->owned));
+		for (size_t i = 0; i < plan->parcel_count; i++) {
+			size_t at = owner->count;
+
+			if (plan->parcels[i].owner != (int)m)
+				continue;
+			for (; at > 0 && workload->placed[owner->owned[at - 1].parcel].ready > workload->placed[i].ready; at--)
+				owner->owned[at] = owner->owned[at - 1];
+			owner->owned[at] = (lw_owned){.parcel = (int)i};
+			owner->count++;
+		}
+		if (owner->count)
+			plan->owner_count++;
+		else
+			free(owner->owned);
+	}
+	return LW_OK;
+}
+
+/* --- All together --- */
+
+static lw_status create_queues(lw_plan *plan)
+{
+	for (size_t i = 0; i < plan->owner_count; i++) {
+		lw_member *member = &plan->members[plan->owners[i].member];
+
+		if (!plan->lanes[0].direct && computes(member) && !member->updates)
+			LW_TRY(lw_queue_create(&member->updates, member->device));
+	}
+	for (size_t i = 0; i < plan->lane_count; i++) {
+		lw_member *member = &plan->members[plan->lanes[i].member];
+
+		if (!plan->lanes[0].direct && !member->in_place && !member->transfers)
+			LW_TRY(lw_queue_create(&member->transfers, member->device));
+	}
+	return LW_OK;
+}
+
+/* What a device itself refuses is its failure, and the others may go on without it. */
+static lw_status blame(lw_plan *plan, int member, lw_status status)
+{
+	if (status == LW_OK || status == LW_E_ARGUMENT || plan->member_count == 1)
+		return status;
+	plan->members[member].lost = true;
+	return lw_fail_prefix(status, "device %s", lw_device_label(plan->members[member].device));
+}
+
+static lw_status create_work(lw_plan *plan)
+{
+	plan->lanes[0].direct = plan->lane_count == 1 && plan->owner_count == 1 && plan->owners[0].member == plan->lanes[0].member;
+	LW_TRY(create_queues(plan));
+	for (size_t i = 0; i < plan->lane_count; i++)
+		LW_TRY(blame(plan, plan->lanes[i].member, lw_lane_create(&plan->lanes[i])));
+	for (size_t i = 0; i < plan->owner_count; i++)
+		LW_TRY(blame(plan, plan->owners[i].member, lw_owner_create(&plan->owners[i])));
+	return LW_OK;
+}
+
+static void drop_lost(lw_plan *plan)
+{
+	for (size_t i = 0; i < plan->member_count; i++) {
+		lw_member *member = &plan->members[i];
+
+		if (!member->lost)
+			continue;
+		for (int k = 0; k < 2; k++) {
+			lw_arena_forget(&plan->params[k], i);
+			for (int s = 0; s < LW_RULE_MAX_STATES; s++)
+				lw_arena_forget(&plan->states[s][k], i);
+		}
+		for (int r = 0; r < LW_MAX_RUNS; r++)
+			lw_arena_forget(&plan->gradients[r], i);
+		lw_queue_destroy(&member->queue);
+		lw_queue_destroy(&member->updates);
+		lw_queue_destroy(&member->transfers);
+	}
+}
+
+void lw_plan_disband(lw_plan *plan)
+{
+	for (size_t i = 0; i < plan->lane_count; i++)
+		lw_lane_clear(&plan->lanes[i]);
+	for (size_t i = 0; i < plan->owner_count; i++)
+		lw_owner_clear(&plan->owners[i]);
+	free(plan->lanes);
+	free(plan->owners);
+	free(plan->parcels);
+	free(plan->first_parcel);
+	free(plan->last_parcel);
+	free(plan->chunks);
+	free(plan->norms);
+	free(plan->scale);
+	free(plan->domain_norms);
+	plan->lanes = NULL;
+	plan->owners = NULL;
+	plan->parcels = NULL;
+	plan->first_parcel = plan->last_parcel = NULL;
+	plan->chunks = NULL;
+	plan->norms = plan->scale = plan->domain_norms = NULL;
+	plan->lane_count = plan->owner_count = plan->parcel_count = plan->chunk_count = 0;
+	plan->run_count = 0;
+	lw_rows_clear(&plan->rows);
+}
+
+lw_status lw_plan_arrange(lw_plan *plan)
+{
+	lw_workload workload = {0};
+	int *class_of_group = NULL;
+	lw_status status;
+
+	LW_TRY(lw_plan_fetch(plan));
+	plan->balanced |= plan->step == plan->arranged_at + MEASURED_STEPS && plan->lane_count > 1;
+	lw_plan_disband(plan);
+	drop_lost(plan);
+	LW_GO(lw_rows_create(&plan->rows, plan));
+	LW_GO(create_shares(plan));
+	LW_GO(create_gradients(plan));
+	LW_GO(find_classes(plan, &class_of_group));
+	LW_GO(lw_workload_create(&workload, plan->net, plan->groups, class_of_group, plan->order));
+	LW_GO(create_parcels(plan, &workload));
+	LW_GO(create_states(plan));
+	LW_GO(place(plan, &workload));
+	LW_GO(create_owners(plan, &workload));
+	LW_GO(create_work(plan));
+	plan->arranged_at = plan->step;
+	plan->moved = false;
+out:
+	free(class_of_group);
+	lw_workload_clear(&workload);
+	return status;
+}
