@@ -14,6 +14,10 @@
 #ifndef WORK_GROUP
 #define WORK_GROUP 1
 #endif
+/* 1: what is new goes around the caches; chunks begin at multiples of VECTOR then */
+#ifndef STREAM
+#define STREAM 0
+#endif
 
 typedef LW_FLOAT(VECTOR) vector;
 
@@ -72,11 +76,11 @@ adam_update(__global const int4 *restrict chunks, __global const float *restrict
 				s.largest = LW_LOAD(VECTOR, max_exp_avg_sq + i);
 		}
 		const vector p = adam(LW_LOAD(VECTOR, params + i), g, &s, amsgrad, first, row);
-		LW_STORE(VECTOR, p, new_params + i);
-		LW_STORE(VECTOR, s.m, new_exp_avg + i);
-		LW_STORE(VECTOR, s.v, new_exp_avg_sq + i);
+		LW_STREAM(STREAM, VECTOR, p, new_params + i);
+		LW_STREAM(STREAM, VECTOR, s.m, new_exp_avg + i);
+		LW_STREAM(STREAM, VECTOR, s.v, new_exp_avg_sq + i);
 		if (amsgrad)
-			LW_STORE(VECTOR, s.largest, new_max_exp_avg_sq + i);
+			LW_STREAM(STREAM, VECTOR, s.largest, new_max_exp_avg_sq + i);
 	}
 	if (i < end) {
 		const int count = end - i;

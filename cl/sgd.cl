@@ -13,6 +13,10 @@
 #ifndef WORK_GROUP
 #define WORK_GROUP 1
 #endif
+/* 1: what is new goes around the caches; chunks begin at multiples of VECTOR then */
+#ifndef STREAM
+#define STREAM 0
+#endif
 
 typedef LW_FLOAT(VECTOR) vector;
 
@@ -64,9 +68,9 @@ sgd_update(__global const int4 *restrict chunks, __global const float *restrict 
 		if (loads_state)
 			state = LW_LOAD(VECTOR, momentum + i);
 		const vector p = sgd(LW_LOAD(VECTOR, params + i), g, &state, form, first, row);
-		LW_STORE(VECTOR, p, new_params + i);
+		LW_STREAM(STREAM, VECTOR, p, new_params + i);
 		if (form != PLAIN)
-			LW_STORE(VECTOR, state, new_momentum + i);
+			LW_STREAM(STREAM, VECTOR, state, new_momentum + i);
 	}
 	if (i < end) {
 		const vector g = LW_LOAD_PART(VECTOR, gradients + i, end - i) * coefficient;

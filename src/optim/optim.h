@@ -87,11 +87,13 @@ enum { LW_CHUNK_FLOATS = 16384 };
 /*
  * One launch that updates all chunks of a rule. rows: count x LW_RULE_ROW floats. scale: one float per row, a
  * coefficient for the gradient (clipping); a NaN there means: leave these parameters alone. May be NULL: 1. States that
- * no row needs may be NULL. new_params and new_states take what is new; new_params NULL: it goes where the old is.
+ * no row needs may be NULL. new_params and new_states take what is new; new_params NULL: it goes where the old is. stream:
+ * they are other buffers, larger than caches in all, and chunks begin at multiples of 16 floats: stores go around the caches.
  */
 typedef struct lw_arenas {
 	lw_buf *params, *gradients, *states[LW_RULE_MAX_STATES];
 	lw_buf *new_params, *new_states[LW_RULE_MAX_STATES];
+	bool stream;
 } lw_arenas;
 lw_status lw_rule_update(const lw_op_context *context, const lw_rule *rule, lw_buf *chunks, int chunk_count, lw_buf *rows,
 			 lw_buf *scale, const lw_arenas *arenas);

@@ -107,6 +107,7 @@ lw_status lw_rule_update(const lw_op_context *context, const lw_rule *rule, lw_b
 		return LW_OK;
 	lw_variant_option(&variant, "VECTOR", lw_update_vector(context));
 	lw_variant_option(&variant, "WORK_GROUP", work_group);
+	lw_variant_option(&variant, "STREAM", a->stream && a->new_params && lw_update_vector(context) > 1 && work_group == 1);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, chunks);
 	lw_arg_buf(&launch, rows);

@@ -1,4 +1,5 @@
 /* An owner: sums its parcels' gradients as they become complete, measures their norms, updates. */
+#include "op/support.h"
 #include "sched/sched.h"
 
 #include <math.h>
@@ -174,7 +175,8 @@ static lw_status update(lw_owner *owner, lw_owned *owned, lw_buf *scale, bool fr
 	lw_plan *plan = owner->plan;
 	const lw_plan_parcel *parcel = &plan->parcels[owned->parcel];
 	const int from = plan->which, to = 1 - plan->which;
-	lw_arenas arenas = {.params = owned->params[from], .gradients = owned->gradients[0], .new_params = fresh ? owned->params[to] : NULL};
+	lw_arenas arenas = {.params = owned->params[from], .gradients = owned->gradients[0], .new_params = fresh ? owned->params[to] : NULL,
+			    .stream = fresh && lw_op_streams(owner->context.device, plan->layout.gradient_floats, LW_ARENA_ALIGNMENT)};
 
 	for (int s = 0; s < LW_RULE_MAX_STATES; s++) {
 		arenas.states[s] = owned->states[s][from];
