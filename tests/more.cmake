@@ -28,6 +28,19 @@ foreach(script IN LISTS scripts)
   set_tests_properties(cli/${name} PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77 ENVIRONMENT "${test_environment}")
 endforeach()
 
+# Devices are lost in the middle of the work: a layer between the OpenCL loader and the driver sees to it.
+add_library(fault_layer MODULE ${CMAKE_CURRENT_SOURCE_DIR}/faults/layer.c)
+target_include_directories(fault_layer PRIVATE ${OPENCL_INCLUDE_DIRS})
+add_test(NAME faults/single_device COMMAND ${on_runtime} ${first_runtime} ${CMAKE_CURRENT_SOURCE_DIR}/faults/single_device.sh
+  $<TARGET_FILE:layerwise_command> $<TARGET_FILE:fault_layer>)
+set(fault_tests faults/single_device)
+if(LAYERWISE_ASAN_TREE)
+  add_test(NAME asan/faults/single_device COMMAND ${on_runtime} ${first_runtime} ${CMAKE_CURRENT_SOURCE_DIR}/faults/single_device.sh
+    ${LAYERWISE_ASAN_TREE}/layerwise $<TARGET_FILE:fault_layer>)
+  list(APPEND fault_tests asan/faults/single_device)
+endif()
+set_tests_properties(${fault_tests} PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77 ENVIRONMENT "${test_environment}")
+
 add_test(NAME rooms COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/rooms ${PROJECT_SOURCE_DIR})
 add_test(NAME headers_alone COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/headers ${PROJECT_SOURCE_DIR})
 add_test(NAME installed COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/install/run

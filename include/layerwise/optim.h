@@ -87,7 +87,7 @@ typedef struct lw_group_options {
 	int no_decay_on_bias_and_norm; /* flag */
 	const lw_schedule *schedule;
 	double clip_norm;         /* of this group alone; NAN: shares the global one */
-	const char *device;       /* owner; NULL: the plan decides */
+	const char *device;       /* owner; "cpu": a CPU, so that its state is in the host's memory; NULL: the plan decides */
 } lw_group_options;
 
 /* What all groups start from. */

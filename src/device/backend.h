@@ -32,8 +32,8 @@ typedef struct lw_backend {
 	lw_status (*wait_event)(lw_queue *queue, void *other_event, void **event);
 	lw_status (*mark)(lw_queue *queue, void **event);
 
-	/* Blocks until it ended; its failure is returned by event_state. */
-	void (*event_wait)(void *event);
+	/* Blocks until it ended. */
+	lw_status (*event_wait)(void *event);
 	/* *done, and the failure of the command if it had one. */
 	lw_status (*event_state)(void *event, bool *done);
 	lw_status (*event_seconds)(void *event, double *seconds);

@@ -63,6 +63,8 @@ void lw_queue_rehearse(lw_queue *queue, bool rehearse);
 bool lw_queue_rehearses(const lw_queue *queue);
 lw_status lw_queue_flush(lw_queue *queue);
 lw_status lw_queue_finish(lw_queue *queue);
+/* Waits without asking how it went, and leaves the last error as it was: for tidying up after a failure. */
+void lw_queue_drain(lw_queue *queue);
 
 lw_status lw_event_wait(lw_event *event);
 /* Seconds the device spent on it, after it completed; LW_E_UNSUPPORTED where the device does not tell. */

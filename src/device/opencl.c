@@ -32,7 +32,7 @@ static lw_status opencl_buf_create(lw_buf *buf)
 	if (error == CL_OUT_OF_RESOURCES)
 		error = CL_MEM_OBJECT_ALLOCATION_FAILURE;
 	if (error != CL_SUCCESS)
-		return lw_opencl_fail(error, "clCreateBuffer", "%zu bytes on %s", buf->size, buf->device->info.name);
+		return lw_opencl_fail(error, "clCreateBuffer", "%zu bytes on %s", buf->size, buf->device->label);
 	return LW_OK;
 }
 
@@ -43,8 +43,8 @@ static lw_status opencl_buf_slice(lw_buf *buf)
 
 	buf->handle = clCreateSubBuffer(buf->root->handle, 0, CL_BUFFER_CREATE_TYPE_REGION, &region, &error);
 	if (error != CL_SUCCESS)
-		return lw_opencl_fail(error, "clCreateSubBuffer", "%zu bytes at %zu of %zu", buf->size, buf->offset,
-				      buf->root->size);
+		return lw_opencl_fail(error, "clCreateSubBuffer", "%zu bytes at %zu of %zu on %s", buf->size, buf->offset,
+				      buf->root->size, buf->device->label);
 	return LW_OK;
 }
 
@@ -60,7 +60,7 @@ static lw_status opencl_queue_create(lw_queue *queue)
 	if (error == CL_INVALID_QUEUE_PROPERTIES)
 		queue->handle = clCreateCommandQueue(own->context, own->id, 0, &error);
 	if (error != CL_SUCCESS)
-		return lw_opencl_fail(error, "clCreateCommandQueue", "%s", queue->device->info.name);
+		return lw_opencl_fail(error, "clCreateCommandQueue", "%s", queue->device->label);
 	return LW_OK;
 }
 
@@ -179,16 +179,22 @@ static lw_status opencl_mark(lw_queue *queue, void **event)
 {
 	cl_int error = clEnqueueMarkerWithWaitList(queue->handle, 0, NULL, (cl_event *)event);
 
+	lw_status status;
+
 	if (error != CL_SUCCESS)
 		return lw_opencl_fail(error, "clEnqueueMarkerWithWaitList", NULL);
-	return opencl_flush(queue);
+	status = opencl_flush(queue);
+	if (status != LW_OK)
+		clReleaseEvent(*event);
+	return status;
 }
 
-static void opencl_event_wait(void *event)
+static lw_status opencl_event_wait(void *event)
 {
 	cl_event handle = event;
+	cl_int error = clWaitForEvents(1, &handle);
 
-	clWaitForEvents(1, &handle);
+	return error == CL_SUCCESS ? LW_OK : lw_opencl_fail(error, "clWaitForEvents", NULL);
 }
 
 static const char *command_name(cl_command_type type)
@@ -275,7 +281,7 @@ static lw_status opencl_program_create(lw_program *program, const char *source, 
 		error = accepted;
 	}
 	if (error != CL_SUCCESS)
-		return lw_opencl_fail(error, call, "%s", program->device->info.name);
+		return lw_opencl_fail(error, call, "%s", program->device->label);
 	error = clBuildProgram(handle, 1, &own->id, options, NULL, NULL);
 	if (error != CL_SUCCESS) {
 		status = build_failure(handle, own->id, error, options);

@@ -29,6 +29,14 @@ lw_status lw_queue_create(lw_queue **queue, lw_device *device)
 	return LW_OK;
 }
 
+/* Where there are several devices, a failure is worth little without the name of its own. */
+static lw_status naming_device(const lw_queue *queue, lw_status status)
+{
+	bool failed = status != LW_OK && status != LW_E_UNSUPPORTED;
+
+	return failed ? lw_fail_prefix(status, "%s", queue->device->label) : status;
+}
+
 /* With the lock held, which is given back. The queue may be gone afterwards. */
 static void unlock_and_release(lw_queue *q, unsigned references)
 {
@@ -73,7 +81,7 @@ static unsigned reap(lw_queue *q)
 	while (ended < q->pending_count) {
 		lw_event *event = q->pending[ended];
 		bool done = false;
-		lw_status status = q->device->backend->event_state(event->handle, &done);
+		lw_status status = naming_device(q, q->device->backend->event_state(event->handle, &done));
 
 		if (!done)
 			break;
@@ -98,7 +106,7 @@ void lw_queue_destroy(lw_queue **queue)
 
 	if (!q)
 		return;
-	q->device->backend->finish(q); /* host memory of reads and writes may be freed after this */
+	lw_queue_drain(q); /* host memory of reads and writes may be freed after this */
 	pthread_mutex_lock(&q->lock);
 	for (size_t i = 0; i < q->pending_count; i++)
 		released += release_event(q->pending[i]);
@@ -171,7 +179,7 @@ lw_status lw_queue_write(lw_queue *queue, lw_buf *buf, size_t offset, size_t byt
 	LW_TRY(check_range(queue, buf, offset, bytes, "write"));
 	if (bytes == 0 || queue->rehearsing)
 		return LW_OK;
-	LW_TRY(queue->device->backend->write(queue, buf, offset, bytes, data, &handle));
+	LW_TRY(naming_device(queue, queue->device->backend->write(queue, buf, offset, bytes, data, &handle)));
 	return book(queue, handle, 0, event);
 }
 
@@ -184,7 +192,7 @@ lw_status lw_queue_read(lw_queue *queue, lw_buf *buf, size_t offset, size_t byte
 	LW_TRY(check_range(queue, buf, offset, bytes, "read"));
 	if (bytes == 0 || queue->rehearsing)
 		return LW_OK;
-	LW_TRY(queue->device->backend->read(queue, buf, offset, bytes, data, &handle));
+	LW_TRY(naming_device(queue, queue->device->backend->read(queue, buf, offset, bytes, data, &handle)));
 	return book(queue, handle, 0, event);
 }
 
@@ -203,7 +211,7 @@ lw_status lw_queue_copy(lw_queue *queue, lw_buf *from, size_t from_offset, lw_bu
 	if (from->root == to->root && start < goal + bytes && goal < start + bytes)
 		return lw_fail(LW_E_ARGUMENT, "copy: %zu bytes from %zu to %zu of the same buffer overlap", bytes,
 			       start, goal);
-	LW_TRY(queue->device->backend->copy(queue, from, from_offset, to, to_offset, bytes, &handle));
+	LW_TRY(naming_device(queue, queue->device->backend->copy(queue, from, from_offset, to, to_offset, bytes, &handle)));
 	return book(queue, handle, 0, event);
 }
 
@@ -218,7 +226,7 @@ lw_status lw_queue_fill(lw_queue *queue, lw_buf *buf, size_t offset, size_t byte
 		return lw_fail(LW_E_ARGUMENT, "fill: %zu bytes at %zu are not whole 32-bit words", bytes, offset);
 	if (bytes == 0 || queue->rehearsing)
 		return LW_OK;
-	LW_TRY(queue->device->backend->fill(queue, buf, offset, bytes, pattern, &handle));
+	LW_TRY(naming_device(queue, queue->device->backend->fill(queue, buf, offset, bytes, pattern, &handle)));
 	return book(queue, handle, 0, event);
 }
 
@@ -301,7 +309,7 @@ lw_status lw_queue_launch(lw_queue *queue, const lw_launch *launch, lw_event **e
 	for (int d = 0; d < launch->dimensions; d++)
 		if (launch->global[d] == 0)
 			return LW_OK;
-	LW_TRY(queue->device->backend->launch(queue, launch, &handle));
+	LW_TRY(naming_device(queue, queue->device->backend->launch(queue, launch, &handle)));
 	return book(queue, handle, 1, event);
 }
 
@@ -320,7 +328,8 @@ lw_status lw_queue_gemm(lw_queue *queue, bool transpose_a, bool transpose_b, int
 	LW_TRY(check_range(queue, a, 0, ((size_t)(a_rows - 1) * (size_t)lda + (size_t)a_columns) * 4, "matrix A"));
 	LW_TRY(check_range(queue, b, 0, ((size_t)(b_rows - 1) * (size_t)ldb + (size_t)b_columns) * 4, "matrix B"));
 	LW_TRY(check_range(queue, c, 0, ((size_t)(m - 1) * (size_t)ldc + (size_t)n) * 4, "matrix C"));
-	LW_TRY(queue->device->backend->gemm(queue, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, &handle));
+	LW_TRY(naming_device(queue, queue->device->backend->gemm(queue, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc,
+								 &handle)));
 	return book(queue, handle, 1, NULL);
 }
 
@@ -333,7 +342,7 @@ lw_status lw_queue_wait_event(lw_queue *queue, lw_event *event)
 		return LW_OK;
 	if (event->queue->device != queue->device)
 		return lw_event_wait(event);
-	LW_TRY(queue->device->backend->wait_event(queue, event->handle, &handle));
+	LW_TRY(naming_device(queue, queue->device->backend->wait_event(queue, event->handle, &handle)));
 	return book(queue, handle, 0, NULL);
 }
 
@@ -344,7 +353,7 @@ lw_status lw_queue_mark(lw_queue *queue, lw_event **event)
 	*event = NULL;
 	if (queue->rehearsing)
 		return LW_OK;
-	LW_TRY(queue->device->backend->mark(queue, &handle));
+	LW_TRY(naming_device(queue, queue->device->backend->mark(queue, &handle)));
 	return book(queue, handle, 0, event);
 }
 
@@ -352,7 +361,7 @@ void lw_queue_rehearse(lw_queue *queue, bool rehearse) { queue->rehearsing = reh
 
 bool lw_queue_rehearses(const lw_queue *queue) { return queue->rehearsing; }
 
-lw_status lw_queue_flush(lw_queue *queue) { return queue->device->backend->flush(queue); }
+lw_status lw_queue_flush(lw_queue *queue) { return naming_device(queue, queue->device->backend->flush(queue)); }
 
 /* With the lock held. */
 static lw_status report_failure(const lw_queue *q)
@@ -362,38 +371,47 @@ static lw_status report_failure(const lw_queue *q)
 
 lw_status lw_queue_finish(lw_queue *queue)
 {
-	lw_status finished = queue->device->backend->finish(queue), status;
+	lw_status status = naming_device(queue, queue->device->backend->finish(queue));
 	unsigned released;
 
 	pthread_mutex_lock(&queue->lock);
-	if (finished != LW_OK && queue->failed == LW_OK) {
-		queue->failed = finished;
-		snprintf(queue->failure, sizeof queue->failure, "%s", lw_last_error());
-	}
 	released = reap(queue);
-	status = report_failure(queue);
+	if (queue->failed != LW_OK) /* the command that failed says more */
+		status = report_failure(queue);
 	queue->failed = LW_OK; /* reported, and nothing is left in the queue: it may be used again */
 	unlock_and_release(queue, released);
 	return status;
 }
 
+void lw_queue_drain(lw_queue *queue)
+{
+	char *error = NULL;
+
+	lw_copy_string(&error, lw_last_error());
+	queue->device->backend->finish(queue);
+	lw_fail(LW_OK, "%s", error ? error : "");
+	free(error);
+}
+
 lw_status lw_event_wait(lw_event *event)
 {
 	lw_queue *q;
-	lw_status status;
+	lw_status status, waited;
 	unsigned released;
 
 	if (!event)
 		return LW_OK;
 	q = event->queue;
-	q->device->backend->event_wait(event->handle);
+	waited = naming_device(q, q->device->backend->event_wait(event->handle));
 	pthread_mutex_lock(&q->lock);
 	released = reap(q);
 	status = report_failure(q);
 	if (status == LW_OK) { /* it may have been reaped and reported before: its waiter is told all the same */
 		bool done;
-		status = q->device->backend->event_state(event->handle, &done);
+		status = naming_device(q, q->device->backend->event_state(event->handle, &done));
 	}
+	if (status == LW_OK)
+		status = waited;
 	unlock_and_release(q, released);
 	return status;
 }

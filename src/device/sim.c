@@ -234,7 +234,11 @@ static lw_status sim_wait_event(lw_queue *queue, void *other_event, void **event
 
 static lw_status sim_mark(lw_queue *queue, void **event) { return command(queue, "mark", 0, 0, 0, event); }
 
-static void sim_event_wait(void *event) { (void)event; }
+static lw_status sim_event_wait(void *event)
+{
+	(void)event;
+	return LW_OK;
+}
 
 static lw_status sim_event_state(void *event, bool *done)
 {

@@ -1,4 +1,5 @@
 /* The train and groups sections: optimizer, schedule, plan and loop options. */
+#include "net/net.h"
 #include "recipe/recipe.h"
 
 #include <math.h>
@@ -194,6 +195,8 @@ static const lw_key train_keys[] = {
 	{"label_smoothing", LW_KEY_NUMBER, RECIPE(plan.label_smoothing), LW_FROM_BELOW(0, 1)},
 	{"precision", LW_KEY_CHOICE, RECIPE(plan.precision), .choices = precisions},
 	{"reproducible", LW_KEY_BOOL, RECIPE(plan.reproducible), LW_ANY},
+	{"slices", LW_KEY_INT, RECIPE(plan.slices), LW_FROM_TO(1, LW_MAX_SLICES)},
+	{"sync_batchnorm", LW_KEY_BOOL, RECIPE(plan.synchronise_batchnorm), LW_ANY},
 	{"gradients", LW_KEY_CHOICE, RECIPE(plan.gradients), .choices = gradients},
 	{"checkpoint", LW_KEY_CUSTOM, 0, .read = read_checkpoint},
 	{"on_nan", LW_KEY_CUSTOM, 0, .read = read_on_nan},
@@ -271,6 +274,19 @@ static lw_status read_match(lw_recipe *recipe, const lw_node *node, const char *
 	return LW_OK;
 }
 
+/* Optimizer state in the host's memory, a CPU being its owner. */
+static lw_status read_offload(lw_recipe *recipe, const lw_node *node, const char *path, void *target)
+{
+	lw_group_options *group = target;
+	lw_node_words words;
+
+	(void)recipe;
+	if (node->kind != LW_NODE_SCALAR || strcmp(node->text, "cpu") != 0)
+		return lw_node_fail(node, "%s is %s; expected cpu", path, lw_node_describe(node, &words));
+	group->device = node->text;
+	return LW_OK;
+}
+
 #define GROUP(field) offsetof(lw_group_options, field)
 
 static const lw_key group_keys[] = {
@@ -298,6 +314,7 @@ static const lw_key group_keys[] = {
 	{"clip_norm", LW_KEY_NUMBER, GROUP(clip_norm), LW_AT_LEAST(0)},
 	{"no_decay_on_bias_and_norm", LW_KEY_FLAG, GROUP(no_decay_on_bias_and_norm), LW_ANY},
 	{"device", LW_KEY_TEXT, GROUP(device), LW_ANY},
+	{"offload", LW_KEY_CUSTOM, 0, .read = read_offload},
 };
 
 static lw_status check_group(const lw_recipe *recipe, const lw_node *node, const char *path, size_t index)
@@ -308,6 +325,8 @@ static lw_status check_group(const lw_recipe *recipe, const lw_node *node, const
 		return lw_node_fail(node, "%s.name is missing; expected a name for the group", path);
 	if (!group->match_count && !group->is_default)
 		return lw_node_fail(node, "%s (`%.60s`) has neither match nor default: true; expected one of them", path, group->name);
+	if (lw_node_get(node, "offload") && lw_node_get(node, "device"))
+		return lw_node_fail(lw_node_get(node, "offload"), "%s has both device and offload; expected one of them", path);
 	if (group->unfreeze_at && !group->freeze)
 		return lw_node_fail(lw_node_get(node, "unfreeze_at"), "%s.unfreeze_at is there without freeze: true", path);
 	for (size_t i = 0; i < index; i++) {

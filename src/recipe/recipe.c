@@ -43,6 +43,22 @@ static lw_status read_devices(lw_recipe *recipe, const lw_node *node, const char
 	return LW_OK;
 }
 
+/* Numbers in proportion to which the devices, as they are listed, share every batch. */
+static lw_status read_shares(lw_recipe *recipe, const lw_node *node, const char *path, void *target)
+{
+	enum { MOST = 64 };
+	static const lw_key range = {.name = "shares", LW_AT_LEAST(0)};
+	double *shares = NULL;
+	int count = 0;
+
+	(void)target;
+	LW_TRY(lw_recipe_alloc(recipe, &shares, MOST, sizeof *shares));
+	LW_TRY(lw_numbers_read(node, path, &range, MOST, shares, &count));
+	recipe->plan.shares = shares;
+	recipe->plan.share_count = (size_t)count;
+	return LW_OK;
+}
+
 static lw_status read_sections(lw_recipe *recipe)
 {
 	static const lw_key sections[] = {
@@ -51,6 +67,7 @@ static lw_status read_sections(lw_recipe *recipe)
 		{"train", LW_KEY_CUSTOM, 0, .read = lw_recipe_read_train},
 		{"groups", LW_KEY_CUSTOM, 0, .read = lw_recipe_read_groups},
 		{"devices", LW_KEY_CUSTOM, 0, .read = read_devices},
+		{"shares", LW_KEY_CUSTOM, 0, .read = read_shares},
 	};
 
 	if (lw_node_is_null(recipe->root))

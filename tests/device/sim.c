@@ -291,7 +291,7 @@ static void test_asynchronous_failure(void **state)
 	OK(lw_queue_launch(b.queue, &l, NULL));
 	OK(lw_queue_launch(b.queue, &l, NULL)); /* this one fails, and nobody holds its event */
 	OK(lw_queue_launch(b.queue, &l, NULL));
-	assert_fails(lw_queue_finish(b.queue), LW_E_DEVICE, "failed on the device");
+	assert_fails(lw_queue_finish(b.queue), LW_E_DEVICE, "sim:fail_async=2: a command failed on the device");
 	OK(lw_queue_finish(b.queue)); /* it was reported */
 	bench_close(&b);
 
@@ -316,6 +316,27 @@ static void test_asynchronous_failure(void **state)
 		OK(lw_queue_launch(b.queue, &l, NULL));
 	assert_fails(lw_queue_finish(b.queue), LW_E_DEVICE, "failed on the device");
 	assert_int_equal(lw_queue_launches(b.queue), 500);
+	bench_close(&b);
+}
+
+/* What tidies up after a failure leaves the failure's words alone, whatever happens meanwhile. */
+static void test_drain(void **state)
+{
+	bench b;
+
+	(void)state;
+	bench_open(&b, "sim:fail=5");
+	lw_fail(LW_E_IO, "the cause");
+	lw_queue_drain(b.queue);
+	assert_string_equal(lw_last_error(), "the cause");
+	OK(lw_queue_finish(b.queue));
+	bench_close(&b);
+
+	bench_open(&b, "sim:fail=5");
+	assert_fails(lw_queue_finish(b.queue), LW_E_DEVICE, "sim:fail=5: finish: simulated failure of call 5");
+	lw_fail(LW_E_IO, "the cause");
+	lw_queue_destroy(&b.queue);
+	assert_string_equal(lw_last_error(), "the cause");
 	bench_close(&b);
 }
 
@@ -347,6 +368,7 @@ int main(void)
 		cmocka_unit_test(test_model),
 		cmocka_unit_test(test_failing_calls),
 		cmocka_unit_test(test_asynchronous_failure),
+		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_events_between_devices),
 	};
 
