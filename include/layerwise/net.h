@@ -12,6 +12,9 @@
 extern "C" {
 #endif
 
+/* Into so many slices at most a batch is cut for sums that do not depend on the devices. */
+enum { LW_MAX_SLICES = 64 };
+
 typedef struct lw_net lw_net;
 
 /* fast lets an algorithm with larger rounding (Winograd F4) serve; accurate does not. */

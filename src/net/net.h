@@ -133,7 +133,7 @@ void lw_describe_call(const lw_net *net, lw_instruction *instruction, int batch,
 lw_status lw_tape_create(lw_tape *tape, const lw_net *net, const lw_tape_options *options);
 void lw_tape_clear(lw_tape *tape);
 
-enum { LW_MAX_SLICES = 64, LW_MAX_RUNS = 16 };
+enum { LW_MAX_RUNS = 16 };
 
 /* Slices of a batch whose sum is a node of the tree of sums: 2^j from a multiple of 2^j on. */
 typedef struct lw_run {

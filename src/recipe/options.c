@@ -1,5 +1,4 @@
 /* The train and groups sections: optimizer, schedule, plan and loop options. */
-#include "net/net.h"
 #include "recipe/recipe.h"
 
 #include <math.h>
