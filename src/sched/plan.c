@@ -97,7 +97,7 @@ static lw_status create_executor(lw_plan *plan)
 	lw_executor_destroy(&plan->executor);
 	LW_GO(lw_executor_create(&plan->executor, plan->net, plan->queue, &plan->layout,
 				 &(lw_executor_buffers){.params = {plan->params},
-							.gradients = plan->gradients,
+							.gradients = {plan->gradients},
 							.loss = plan->outcome.loss,
 							.correct = plan->outcome.correct},
 				 &options));

@@ -130,7 +130,7 @@ static float *run_step(const lw_net *net, uint32_t seed, bool separate, size_t *
 	lw_queue_fill(queue, gradients, 0, bytes, 0, NULL);
 	for (size_t i = 0; i < net->param_count; i++)
 		lw_queue_write(queue, params, layout.offsets[i] * sizeof(float), net->params[i].count * sizeof(float), net->params[i].values, NULL);
-	buffers = (lw_executor_buffers){.params = {params}, .gradients = gradients, .loss = loss, .correct = correct};
+	buffers = (lw_executor_buffers){.params = {params}, .gradients = {gradients}, .loss = loss, .correct = correct};
 	assert_int_equal(lw_executor_create(&executor, net, queue, &layout, &buffers, &options), LW_OK);
 	if (!separate)
 		count_fusions(lw_executor_tape(executor));
