@@ -6,7 +6,8 @@
  * functions named _parts, on one part and all channels, in vectors of which the last overlaps the one before it.
  *
  * moments: the means of all channels, then the inverse deviations. The workspace: moments by running
- * statistics; the means, over all pixels, of the gradients and of gradient * xhat; two numbers of each part and channel.
+ * statistics; the means, over all pixels, of the gradients and of gradient * xhat; two arrays of a number of each part and
+ * channel, each `all` long, in which those of the call's images begin `before` from the front.
  */
 #ifndef VECTOR
 #define VECTOR 1
@@ -110,7 +111,7 @@ static inline vector masked_by(vector x, vector dx, int mask_input)
 	squares##k = fma(deviation##k, deviation##k, squares##k);
 #define STATISTICS_STORE(k)                                                                                            \
 	LW_STORE(VECTOR, mean##k, workspace + c + (k) * VECTOR);                                                       \
-	LW_STORE(VECTOR, squares##k, workspace + count + c + (k) * VECTOR);
+	LW_STORE(VECTOR, squares##k, workspace + all + c + (k) * VECTOR);
 
 #define SUMS(n)                                                                                                        \
 	{                                                                                                              \
@@ -135,17 +136,18 @@ static inline vector masked_by(vector x, vector dx, int mask_input)
 		LW_STREAM(STREAM, VECTOR, g##k, masked + at + (k) * VECTOR);
 #define SUMS_STORE(k)                                                                                                  \
 	LW_STORE(VECTOR, sum##k, workspace + c + (k) * VECTOR);                                                        \
-	LW_STORE(VECTOR, product##k, workspace + count + c + (k) * VECTOR);
+	LW_STORE(VECTOR, product##k, workspace + all + c + (k) * VECTOR);
 
 #if VECTOR == 1
 /* An item per part and channel, or per element; count of them. */
-__kernel void batchnorm_statistics(__global const float *input, __global float *workspace, int count, int pixels, int channels)
+__kernel void batchnorm_statistics(__global const float *input, __global float *workspace, int count, int pixels, int channels,
+				   int before, int all)
 {
 	const int i = get_global_id(0), c = i % channels, part = i / channels, length = part_length(part, pixels);
 	if (i >= count)
 		return;
 	input += (size_t)part_first(part, pixels) * channels;
-	workspace += PARTS_AT(channels) + (size_t)part * channels;
+	workspace += PARTS_AT(channels) + before + (size_t)part * channels;
 	STATISTICS(1)
 }
 
@@ -159,13 +161,14 @@ __kernel void batchnorm_normalize(__global const float *input, __global float *o
 }
 
 __kernel void batchnorm_sums(__global const float *input, __global const float *output_gradient, RELU_ARGUMENTS,
-			     __global float *masked, __global float *workspace, int count, int pixels, int channels, int relu)
+			     __global float *masked, __global float *workspace, int count, int pixels, int channels, int relu,
+			     int before, int all)
 {
 	const int i = get_global_id(0), c = i % channels, part = i / channels, length = part_length(part, pixels);
 	if (i >= count)
 		return;
 	const size_t first = (size_t)part_first(part, pixels) * channels;
-	workspace += PARTS_AT(channels) + (size_t)part * channels;
+	workspace += PARTS_AT(channels) + before + (size_t)part * channels;
 	SUMS(1)
 }
 
@@ -268,11 +271,11 @@ __kernel void batchnorm_join_sums(__global float *workspace, __global float *wei
 	}
 
 __kernel void batchnorm_statistics_parts(__global const float *input, __global float *workspace, int count, int pixels,
-					 int channels)
+					 int channels, int before, int all)
 {
 	const int part = get_global_id(0), length = part_length(part, pixels);
 	input += (size_t)part_first(part, pixels) * channels;
-	workspace += PARTS_AT(channels) + (size_t)part * channels;
+	workspace += PARTS_AT(channels) + before + (size_t)part * channels;
 	IN_BLOCKS(4, STATISTICS)
 }
 
@@ -290,11 +293,12 @@ __kernel void batchnorm_normalize_parts(__global const float *input, __global fl
 }
 
 __kernel void batchnorm_sums_parts(__global const float *input, __global const float *output_gradient, RELU_ARGUMENTS,
-				   __global float *masked, __global float *workspace, int count, int pixels, int channels, int relu)
+				   __global float *masked, __global float *workspace, int count, int pixels, int channels, int relu,
+				   int before, int all)
 {
 	const int part = get_global_id(0), length = part_length(part, pixels);
 	const size_t first = (size_t)part_first(part, pixels) * channels;
-	workspace += PARTS_AT(channels) + (size_t)part * channels;
+	workspace += PARTS_AT(channels) + before + (size_t)part * channels;
 	IN_BLOCKS(2, SUMS)
 }
 

@@ -1,10 +1,14 @@
 /*
  * sum.cl: sums over the batch, a part at a time, and the parts added in order.
  *
- * VECTOR  width of the kernels that take a run of channels: 1, 4, 8, 16
+ * VECTOR  width of the kernels that take a run of channels or elements: 1, 4, 8, 16
+ * TERMS   of sum_terms: 2, 3, 4
  */
 #ifndef VECTOR
 #define VECTOR 4
+#endif
+#ifndef TERMS
+#define TERMS 4
 #endif
 
 /* ids: channel, part of the rows, rows of an image being `pixels`. partial is [part][channel] */
@@ -52,4 +56,57 @@ __kernel void sum_parts(__global const float *partial, __global float *to, int p
 	for (int part = 1; part < parts; part++)
 		sum = sum + partial[part * count + i];
 	to[i] = sum + LW_ZERO(parts);
+}
+
+/*
+ * to[i] = a[i] + b[i] + .. in the order of the joins: each adds term `join` of those that are left and the next, which
+ * become one. What is not a term repeats the last one.
+ */
+#define JOIN(join)                                                                                                     \
+	{                                                                                                              \
+		if (join == 0) {                                                                                       \
+			s0 = s0 + s1;                                                                                  \
+			s1 = s2;                                                                                       \
+		} else if (join == 1) {                                                                                \
+			s1 = s1 + s2;                                                                                  \
+		}                                                                                                      \
+		s2 = join == 2 ? s2 + s3 : s3;                                                                         \
+	}
+#if TERMS == 2
+#define JOINS JOIN(join0)
+#elif TERMS == 3
+#define JOINS JOIN(join0) JOIN(join1)
+#else
+#define JOINS JOIN(join0) JOIN(join1) JOIN(join2)
+#endif
+#define SUM_TERMS(width)                                                                                               \
+	{                                                                                                              \
+		LW_FLOAT(width) s0 = LW_LOAD(width, a + i), s1 = LW_LOAD(width, b + i);                                \
+		LW_FLOAT(width) s2 = TERMS > 2 ? LW_LOAD(width, c + i) : s1;                                           \
+		const LW_FLOAT(width) s3 = TERMS > 3 ? LW_LOAD(width, d + i) : s2;                                     \
+		JOINS                                                                                                  \
+		LW_STORE(width, s0, to + to_first - first + i);                                                        \
+	}
+
+/* Elements [first, first + count) of the terms, [to_first, ..) of the sum, which may be a term at the same place. */
+__kernel void sum_terms(__global const float *a, __global const float *b, __global const float *c, __global const float *d,
+			__global float *to, int first, int to_first, int count, int join0, int join1, int join2)
+{
+	const size_t i = (size_t)first + get_global_id(0);
+
+	if (get_global_id(0) < (size_t)count)
+		SUM_TERMS(1)
+}
+
+/* The same, an item per `run` elements. */
+__kernel void sum_terms_runs(__global const float *a, __global const float *b, __global const float *c, __global const float *d,
+			     __global float *to, int first, int to_first, int count, int join0, int join1, int join2, int run)
+{
+	const size_t begin = get_global_id(0) * run, end = min((size_t)count, begin + run) + first;
+	size_t i = begin + first;
+
+	for (; i + VECTOR <= end; i += VECTOR)
+		SUM_TERMS(VECTOR)
+	for (; i < end; i++)
+		SUM_TERMS(1)
 }

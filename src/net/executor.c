@@ -24,7 +24,8 @@ struct lw_executor {
 	lw_queue *transfers; /* made when there is a batch to fetch ahead */
 	int32_t *host_labels;    /* of a partial batch: the rest is -1 */
 	lw_buf *loss, *correct;  /* the caller's */
-	lw_buf **params[2], **gradients; /* slices of the caller's arenas, by parameter */
+	lw_cut cut;
+	lw_buf **params[2], **gradients[LW_MAX_RUNS]; /* slices of the caller's arenas, by parameter */
 	int which; /* of params */
 	double *seconds; /* by instruction, while a step is profiled; else NULL */
 	int *last_write; /* instruction of the train tape after which a parameter's gradient is complete */
@@ -36,7 +37,8 @@ static lw_status slice_params(lw_executor *e, const lw_layout *layout, const lw_
 
 	LW_TRY(lw_alloc(&e->params[0], net->param_count, sizeof(lw_buf *)));
 	LW_TRY(lw_alloc(&e->params[1], net->param_count, sizeof(lw_buf *)));
-	LW_TRY(lw_alloc(&e->gradients, net->param_count, sizeof(lw_buf *)));
+	for (int r = 0; r < e->cut.run_count; r++)
+		LW_TRY(lw_alloc(&e->gradients[r], net->param_count, sizeof(lw_buf *)));
 	for (size_t i = 0; i < net->param_count; i++) {
 		const bool statistics = buffers->statistics && !lw_param_rule_of(net, i)->trainable;
 		const size_t offset = layout->offsets[i] * sizeof(float), bytes = net->params[i].count * sizeof(float);
@@ -45,9 +47,19 @@ static lw_status slice_params(lw_executor *e, const lw_layout *layout, const lw_
 			LW_TRY(statistics ? lw_buf_slice(&e->params[k][i], buffers->statistics,
 							 offset - buffers->statistics_at * sizeof(float), bytes)
 					  : lw_buf_slice(&e->params[k][i], buffers->params[k], offset, bytes));
-		if (e->options.pass_of_param[i] >= 0)
-			LW_TRY(lw_buf_slice(&e->gradients[i], buffers->gradients[0], offset, bytes));
+		for (int r = 0; r < e->cut.run_count && e->options.pass_of_param[i] >= 0; r++)
+			LW_TRY(lw_buf_slice(&e->gradients[r][i], buffers->gradients[r], offset, bytes));
 	}
+	return LW_OK;
+}
+
+/* The whole batch's gradients come with the first run; to sum them with the others' changes nothing. */
+static lw_status clear_whole_gradients(lw_executor *e)
+{
+	for (size_t i = 0; i < e->net->param_count; i++)
+		for (int r = 1; r < e->cut.run_count && e->gradients[r][i]; r++)
+			if (e->net->nodes[e->net->params[i].node].op->whole_workspace)
+				LW_TRY(lw_queue_fill(e->context.queue, e->gradients[r][i], 0, lw_buf_size(e->gradients[r][i]), 0, NULL));
 	return LW_OK;
 }
 
@@ -124,8 +136,12 @@ static lw_status find_last_writes(lw_executor *e)
 lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue *queue, const lw_layout *layout,
 			     const lw_executor_buffers *buffers, const lw_executor_options *options)
 {
-	lw_tape_options train = {options->batch, true, options->pass_count, options->pass_of_param, options->separate, NULL};
-	lw_tape_options evaluate = {options->batch, false, 0, options->pass_of_param, options->separate, NULL};
+	lw_tape_options train = {.batch = options->batch,
+				 .training = true,
+				 .pass_count = options->pass_count,
+				 .pass_of_param = options->pass_of_param,
+				 .separate = options->separate};
+	lw_tape_options evaluate;
 	lw_status status;
 	lw_executor *e;
 
@@ -142,11 +158,17 @@ lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue
 				     .reproducible = options->reproducible,
 				     .force_variant = -1,
 				     .tuning = options->tuning};
-	train.context = evaluate.context = &e->context;
+	LW_GO(lw_cut_create(&e->cut, options, lw_device_get_info(e->context.device)->alignment));
+	train.context = &e->context;
+	train.cut = &e->cut;
+	evaluate = train;
+	evaluate.training = false;
+	evaluate.pass_count = 0;
 	LW_GO(lw_tape_create(&e->train, net, &train));
 	LW_GO(lw_tape_create(&e->evaluate, net, &evaluate));
 	LW_GO(slice_params(e, layout, buffers));
 	LW_GO(create_buffers(e));
+	LW_GO(clear_whole_gradients(e));
 	LW_GO(find_last_writes(e));
 	e->options.pass_of_param = NULL; /* the caller's, and used up */
 	*executor = e;
@@ -169,9 +191,11 @@ void lw_executor_destroy(lw_executor **executor)
 			lw_buf_destroy(&e->params[k][i]);
 		free(e->params[k]);
 	}
-	for (size_t i = 0; e->gradients && i < e->net->param_count; i++)
-		lw_buf_destroy(&e->gradients[i]);
-	free(e->gradients);
+	for (int r = 0; r < LW_MAX_RUNS; r++) {
+		for (size_t i = 0; e->gradients[r] && i < e->net->param_count; i++)
+			lw_buf_destroy(&e->gradients[r][i]);
+		free(e->gradients[r]);
+	}
 	free(e->last_write);
 	free(e->host_labels);
 	lw_queue_destroy(&e->transfers);
@@ -192,7 +216,7 @@ static void fill_call(const lw_executor *e, const lw_tape *tape, lw_instruction 
 	const lw_node *node = &e->net->nodes[instruction->node];
 	const lw_unit *unit = &instruction->unit;
 
-	lw_describe_call(e->net, instruction, e->options.batch, call);
+	lw_describe_call(e->net, instruction, e->options.batch, &e->cut.share, call);
 	call->output = value_buf(tape, tape->output[unit->output]);
 	call->saved = value_buf(tape, tape->saved[unit->node]);
 	call->workspace = value_buf(tape, instruction->workspace);
@@ -206,9 +230,27 @@ static void fill_call(const lw_executor *e, const lw_tape *tape, lw_instruction 
 		call->param[slot] = e->params[e->which][node->params[slot]];
 }
 
+/* The gradients of the parameters slice by slice, after those of the inputs over all images. */
+static lw_status run_sliced(lw_executor *e, lw_instruction *instruction, const lw_op_call *call)
+{
+	const lw_node *node = &e->net->nodes[instruction->node];
+	lw_buf *gradients[LW_MAX_RUNS][LW_OP_MAX_PARAMS];
+	bool data = false;
+
+	for (int k = 0; k < call->input_count; k++)
+		data |= call->input_gradient[k] != NULL;
+	if (data)
+		LW_TRY(node->op->backward(&e->context, call));
+	for (int r = 0; r < e->cut.run_count; r++)
+		for (int slot = 0; slot < node->rule.param_count; slot++)
+			gradients[r][slot] = e->gradients[r][node->params[slot]];
+	return lw_sliced_run(&e->context, e->net, instruction, &e->cut, call, gradients);
+}
+
 static lw_status run_backward(lw_executor *e, lw_instruction *instruction, int index, uint32_t step)
 {
 	const lw_node *node = &e->net->nodes[instruction->node];
+	const bool sliced = instruction->sliced.slices > 0;
 	lw_op_call call;
 
 	fill_call(e, &e->train, instruction, step, &call);
@@ -216,9 +258,9 @@ static lw_status run_backward(lw_executor *e, lw_instruction *instruction, int i
 	for (int k = 0; k < call.input_count; k++)
 		call.input_gradient[k] = value_buf(&e->train, instruction->input_gradients[k]);
 	for (int slot = 0; slot < node->rule.param_count; slot++)
-		if (instruction->param_gradients[slot])
-			call.param_gradient[slot] = e->gradients[node->params[slot]];
-	LW_TRY(node->op->backward(&e->context, &call));
+		if (instruction->param_gradients[slot] && !sliced)
+			call.param_gradient[slot] = e->gradients[0][node->params[slot]];
+	LW_TRY(sliced ? run_sliced(e, instruction, &call) : node->op->backward(&e->context, &call));
 	for (int slot = 0; e->options.gradient_ready && !e->seconds && slot < node->rule.param_count; slot++)
 		if (e->last_write[node->params[slot]] == index)
 			LW_TRY(e->options.gradient_ready(e->options.user, node->params[slot]));
@@ -242,7 +284,7 @@ static lw_status run_loss(lw_executor *e, const lw_instruction *instruction)
 
 	return lw_softmax_cross_entropy(&e->context, e->options.batch, classes,
 					value_buf(&e->train, e->train.output[instruction->node]), e->batches[e->current].labels,
-					(float)e->options.label_smoothing, (float)e->options.batch, e->loss, e->correct,
+					(float)e->options.label_smoothing, (float)e->cut.share.all, e->loss, e->correct,
 					value_buf(&e->train, instruction->output_gradient));
 }
 
@@ -303,17 +345,19 @@ static lw_status rehearse_evaluate(void *user)
 /* Before a tape's first run its kernels are built, or read from the disk cache, side by side. */
 static lw_status prepare(lw_executor *e, bool *prepared, lw_status (*rehearse)(void *user))
 {
-	lw_status (*ready)(void *user, int param) = e->options.gradient_ready;
+	const lw_executor_options options = e->options;
 	lw_status status;
 
 	if (*prepared)
 		return LW_OK;
 	*prepared = true;
-	e->options.gradient_ready = NULL;
+	e->options.gradient_ready = NULL; /* nobody else rehearses */
+	e->cut.share.gather = NULL;
 	lw_queue_rehearse(e->context.queue, true);
 	status = lw_kernel_prepare(e->context.device, rehearse, e);
 	lw_queue_rehearse(e->context.queue, false);
-	e->options.gradient_ready = ready;
+	e->options.gradient_ready = options.gradient_ready;
+	e->cut.share.gather = options.gather;
 	return status;
 }
 

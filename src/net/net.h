@@ -5,6 +5,34 @@
 #include "op/op.h"
 #include <layerwise/net.h>
 
+/*
+ * Sums over a step's batch that do not depend on how it was shared out are made over slices of it and joined in a tree.
+ * A run is one of its subtrees: 2^j slices from a multiple of 2^j on.
+ */
+enum { LW_MAX_RUNS = 16 };
+typedef struct lw_run {
+	int first, count; /* slices */
+} lw_run;
+/* The runs of slices [first, first + count), in order; returns how many. */
+int lw_slice_runs(int first, int count, lw_run runs[LW_MAX_RUNS]);
+static inline int lw_slice_begin(int images, int slices, int slice) { return (int)((int64_t)images * slice / slices); }
+
+/*
+ * sum[i] = the sum of partials[run][partial_offset_floats + i] for i below count, by the tree: runs in order on a stack, the top two
+ * being added while they are siblings of equal size, at the end from the right. sum may be a partial, at the same place.
+ * Of more than four runs the partials are overwritten.
+ */
+lw_status lw_sum_runs(const lw_op_context *context, size_t count, const lw_run *runs, lw_buf *const *partials, int run_count,
+		      size_t partial_offset_floats, lw_buf *sum);
+
+/* Where an executor's images lie in the step's batch, and its slices as runs; without slices there is one run. */
+typedef struct lw_cut {
+	lw_share share;
+	int run_count;
+	lw_run runs[LW_MAX_RUNS];
+	unsigned alignment; /* bytes: of where a buffer may begin */
+} lw_cut;
+
 enum { LW_NODE_INPUT = -1 }; /* as a node's input: the network's own */
 
 typedef struct lw_node {
@@ -89,6 +117,15 @@ size_t lw_memory_plan(lw_value *values, size_t count, size_t alignment);
 
 typedef enum lw_instruction_kind { LW_FORWARD, LW_LOSS, LW_BACKWARD, LW_ACCUMULATE, LW_MASK } lw_instruction_kind;
 
+/* How a layer's gradients are summed slice by slice; where in its workspace what lies, in bytes. */
+typedef struct lw_sliced {
+	int slices; /* that one call sums over; 0: the layer's are not summed so */
+	size_t level, param[LW_OP_MAX_PARAMS];         /* temporary gradients: from level to level, and within one */
+	size_t gradient, input[LW_OP_MAX_INPUTS + 1]; /* copies of what is not aligned; then the operator's scratch, */
+	bool has_scratch;                              /* if it has any */
+	lw_kept_choices kept_longer;                   /* of slices longer than the first; the others' are the instruction's */
+} lw_sliced;
+
 /* One entry of a tape; values are indices, -1 for none. */
 typedef struct lw_instruction {
 	lw_instruction_kind kind;
@@ -102,6 +139,7 @@ typedef struct lw_instruction {
 	int workspace;
 	int from, to;         /* of accumulate; of mask: the relu's output, the gradient */
 	lw_kept_choices kept; /* by the operator; the workspace was sized for them */
+	lw_sliced sliced;     /* of backward */
 } lw_instruction;
 
 typedef struct lw_tape {
@@ -123,27 +161,22 @@ typedef struct lw_tape_options {
 	bool training;
 	int pass_count;
 	const int *pass_of_param;
-	bool separate; /* nothing is fused */
+	bool separate;     /* nothing is fused */
+	const lw_cut *cut; /* NULL: the batch is all there is, uncut; else context is there */
 	const lw_op_context *context; /* of the runs: workspaces depend on the choices made there; NULL: the rules' alone */
 } lw_tape_options;
 
 /* The instruction's call but for its buffers and counters. */
-void lw_describe_call(const lw_net *net, lw_instruction *instruction, int batch, lw_op_call *call);
+void lw_describe_call(const lw_net *net, lw_instruction *instruction, int batch, const lw_share *share, lw_op_call *call);
 
 lw_status lw_tape_create(lw_tape *tape, const lw_net *net, const lw_tape_options *options);
 void lw_tape_clear(lw_tape *tape);
 
-enum { LW_MAX_RUNS = 16 };
-
-/* Slices of a batch whose sum is a node of the tree of sums: 2^j from a multiple of 2^j on. */
-typedef struct lw_run {
-	int first, count;
-} lw_run;
-/* The runs of slices [first, first+count), in order; returns how many. */
-int lw_slice_runs(int first, int count, lw_run runs[LW_MAX_RUNS]);
-static inline int lw_slice_begin(int images, int slices, int slice) { return (int)((int64_t)images * slice / slices); }
-lw_status lw_sum_runs(const lw_op_context *context, size_t count, const lw_run *runs, lw_buf *const *partials, int run_count,
-		      size_t partial_offset_floats, lw_buf *sum);
+/* Fills instruction->sliced for a layer whose parameters' gradients are summed over the cut's slices; bytes: of workspace. */
+lw_status lw_sliced_plan(const lw_net *net, lw_instruction *instruction, const lw_cut *cut, const lw_op_context *context, size_t *bytes);
+/* Enqueues it. whole: the call over all the executor's images; gradients: of each run and parameter. */
+lw_status lw_sliced_run(const lw_op_context *context, const lw_net *net, lw_instruction *instruction, const lw_cut *cut,
+			const lw_op_call *whole, lw_buf *gradients[LW_MAX_RUNS][LW_OP_MAX_PARAMS]);
 
 /* Runs a net on one device: its parameters and gradients in arenas that the caller owns. */
 typedef struct lw_executor lw_executor;
@@ -158,9 +191,14 @@ typedef struct lw_executor_options {
 	const lw_tuning *tuning; /* may be NULL; must outlive the executor */
 	double label_smoothing;
 	uint32_t seed;
-	int all_images, first_image; /* of the step's batch, and where the executor's begin in it; all_images 0: they are all */
-	int slices;       /* above 0: sums over the batch are made slice by slice, and joined in a fixed tree */
-	bool synchronise; /* batchnorm by the whole batch's statistics; implied by slices */
+	int all_images, first_image; /* of the step's batch, and where the executor's images begin in it; all_images 0: they are all */
+	/*
+	 * > 0: the step's batch is cut into so many slices (slice s begins at image all*s/slices), and the executor's images are
+	 * whole slices of it: sums over the batch are made slice by slice and joined in a fixed tree.
+	 */
+	int slices;
+	bool synchronise; /* batchnorm by the whole batch's statistics, by gather; implied by slices > 0 */
+	/* As lw_share's; NULL: the executor's images are all there are. */
 	lw_status (*gather)(void *user, lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes_per_image, int arrays);
 	void *gather_user;
 	/* Called after the last launch that a parameter's gradient needs was enqueued; a failure ends the run. NULL: nobody. */
@@ -170,13 +208,17 @@ typedef struct lw_executor_options {
 
 /*
  * What it works on, the caller's. Parameters are there twice where updates go from one arena to the other, else params[1]
- * is NULL. statistics: running statistics, which runs write, laid out as from statistics_at of the arena on; NULL: in params.
+ * is NULL. gradients: an arena for each run of the executor's slices, in order, whose sum over the run goes there; without
+ * slices there is one. statistics: running statistics, which runs write, laid out as from statistics_at of the arena on; NULL: in params.
  * loss and correct: batch floats each, written by every run.
  */
 typedef struct lw_executor_buffers {
 	lw_buf *params[2], *gradients[LW_MAX_RUNS], *statistics, *loss, *correct;
 	size_t statistics_at; /* floats */
 } lw_executor_buffers;
+
+/* LW_E_ARGUMENT where the executor's images are no part of the batch, or no whole slices. */
+lw_status lw_cut_create(lw_cut *cut, const lw_executor_options *options, unsigned alignment);
 
 /* The net, queue and buffers must outlive it. */
 lw_status lw_executor_create(lw_executor **executor, const lw_net *net, lw_queue *queue, const lw_layout *layout,

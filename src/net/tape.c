@@ -60,7 +60,7 @@ static lw_status batch_rule(const builder *b, const lw_node *node, lw_op_rule *r
 	return node->op->rule(&node->options, shapes, node->input_count, rule);
 }
 
-void lw_describe_call(const lw_net *net, lw_instruction *instruction, int batch, lw_op_call *call)
+void lw_describe_call(const lw_net *net, lw_instruction *instruction, int batch, const lw_share *share, lw_op_call *call)
 {
 	const lw_node *node = &net->nodes[instruction->node];
 	const lw_unit *unit = &instruction->unit;
@@ -72,11 +72,28 @@ void lw_describe_call(const lw_net *net, lw_instruction *instruction, int batch,
 			     .training = instruction->training,
 			     .relu = unit->relu,
 			     .mask_input = unit->mask_input,
-			     .layer = node->stream};
+			     .layer = node->stream,
+			     .share = share};
 	for (int k = 0; k < node->input_count; k++)
 		call->input_shape[k] = lw_net_shape(net, node->inputs[k], batch);
 	if (unit->residual != LW_NO_NODE)
 		call->input_shape[call->input_count++] = call->output_shape;
+}
+
+static const lw_share *share_of(const builder *b) { return b->options->cut ? &b->options->cut->share : NULL; }
+
+/* Whether the layer's statistics, and so its gradients, are those of all shares' images. */
+static bool is_whole(const builder *b, const lw_node *node)
+{
+	return b->options->training && node->op->whole_workspace && share_of(b) && share_of(b)->whole;
+}
+
+static size_t whole_workspace(const builder *b, lw_instruction *instruction)
+{
+	lw_op_call call;
+
+	lw_describe_call(b->net, instruction, b->options->batch, share_of(b), &call);
+	return b->net->nodes[instruction->node].op->whole_workspace(&call);
 }
 
 /* Scratch of a pass where it depends on how the layer is computed. */
@@ -84,32 +101,39 @@ static size_t chosen_workspace(const builder *b, lw_instruction *instruction, lw
 {
 	lw_op_call call;
 
-	lw_describe_call(b->net, instruction, b->options->batch, &call);
+	lw_describe_call(b->net, instruction, b->options->batch, share_of(b), &call);
 	return b->net->nodes[instruction->node].op->workspace(b->options->context, &call, pass);
 }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-static size_t backward_workspace(const builder *b, const lw_node *node, lw_instruction *instruction, const lw_op_rule *rule)
+static lw_status backward_workspace(const builder *b, const lw_node *node, lw_instruction *instruction, const lw_op_rule *rule,
+				    size_t *bytes)
 {
-	bool data = false, weight = false;
-	size_t bytes = 0;
+	const bool chosen = node->op->workspace && b->options->context;
+	bool data = false, weight = false, sliced;
+	size_t more = 0;
 
-	if (!node->op->workspace || !b->options->context)
-		return rule->backward_workspace;
 	for (int k = 0; k < node->input_count; k++)
 		data |= instruction->input_gradients[k] >= 0;
 	for (int slot = 0; slot < node->rule.param_count; slot++)
 		weight |= instruction->param_gradients[slot];
-	if (data)
-		bytes = chosen_workspace(b, instruction, LW_PASS_DATA);
-	if (weight)
-		bytes = larger(bytes, chosen_workspace(b, instruction, LW_PASS_WEIGHT));
-	return bytes;
+	sliced = weight && !is_whole(b, node) && share_of(b) && share_of(b)->slices;
+	*bytes = is_whole(b, node) ? whole_workspace(b, instruction) : chosen ? 0 : rule->backward_workspace;
+	if (chosen && data)
+		*bytes = chosen_workspace(b, instruction, LW_PASS_DATA);
+	if (chosen && weight && !sliced)
+		more = chosen_workspace(b, instruction, LW_PASS_WEIGHT);
+	if (sliced)
+		LW_TRY(lw_sliced_plan(b->net, instruction, b->options->cut, b->options->context, &more));
+	*bytes = larger(*bytes, more);
+	return LW_OK;
 }
 
 static size_t forward_workspace(const builder *b, const lw_node *node, lw_instruction *instruction, const lw_op_rule *rule)
 {
+	if (is_whole(b, node))
+		return whole_workspace(b, instruction);
 	if (!node->op->workspace || !b->options->context)
 		return rule->forward_workspace;
 	return chosen_workspace(b, instruction, LW_PASS_FORWARD);
@@ -243,6 +267,7 @@ static lw_status backward_unit(builder *b, const lw_unit *unit, int pass)
 	int inputs[LW_OP_MAX_INPUTS + 1], added[LW_OP_MAX_INPUTS + 1][2];
 	bool any_input = false, any_param = false;
 	lw_op_rule rule;
+	size_t bytes;
 
 	LW_TRY(batch_rule(b, node, &rule));
 	if (unit->mask_gradient)
@@ -261,7 +286,8 @@ static lw_status backward_unit(builder *b, const lw_unit *unit, int pass)
 		instruction.param_gradients[slot] = b->options->pass_of_param[node->params[slot]] == pass;
 		any_param |= instruction.param_gradients[slot];
 	}
-	LW_TRY(new_value(b->tape, backward_workspace(b, node, &instruction, &rule), &instruction.workspace));
+	LW_TRY(backward_workspace(b, node, &instruction, &rule, &bytes));
+	LW_TRY(new_value(b->tape, bytes, &instruction.workspace));
 	touch_values(b, &instruction, &rule);
 	LW_TRY(emit(b->tape, &instruction));
 	for (int k = 0; k < count; k++)

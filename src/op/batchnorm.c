@@ -16,7 +16,44 @@ static size_t parts_of(lw_shape s) { return (size_t)s.n * ((pixels_of(s) + PART 
  * The workspace (see batchnorm.cl): moments by running statistics, means of gradients, and two numbers of each part and
  * channel.
  */
-static size_t workspace_of(lw_shape s) { return (4 + 2 * parts_of(s)) * (size_t)s.c * sizeof(float); }
+enum { BEFORE_PARTS = 4 }; /* numbers of each channel */
+static size_t workspace_of(lw_shape s) { return (BEFORE_PARTS + 2 * parts_of(s)) * (size_t)s.c * sizeof(float); }
+
+/* The images that statistics are of. */
+static lw_shape counted(const lw_op_call *call)
+{
+	lw_shape s = call->input_shape[0];
+
+	if (call->share && call->share->whole)
+		s.n = call->share->all;
+	return s;
+}
+
+static size_t whole_workspace(const lw_op_call *call) { return workspace_of(counted(call)); }
+
+/* Where the parts of the call's images begin in an array of all. */
+static int parts_before(const lw_op_call *call)
+{
+	lw_shape s = call->input_shape[0];
+
+	s.n = call->share && call->share->whole ? call->share->first : 0;
+	return (int)parts_of(s) * s.c;
+}
+
+static int parts_all(const lw_op_call *call) { return (int)parts_of(counted(call)) * call->input_shape[0].c; }
+
+/* Brings the parts of other shares' images to where they belong. */
+static lw_status gather_parts(const lw_op_context *context, const lw_op_call *call)
+{
+	const lw_share *share = call->share;
+	const size_t channels = (size_t)call->input_shape[0].c * sizeof(float);
+	lw_shape image = call->input_shape[0];
+
+	if (!share || !share->whole || !share->gather)
+		return LW_OK;
+	image.n = 1;
+	return share->gather(share->user, context->queue, call->workspace, BEFORE_PARTS * channels, parts_of(image) * channels, 2);
+}
 
 static lw_status batchnorm_rule(const lw_layer_options *options, const lw_shape *inputs, int input_count, lw_op_rule *rule)
 {
@@ -75,7 +112,7 @@ typedef struct image_kernel {
 	const char *functions[LW_SCALAR_AND_VECTOR];
 	over what;
 	lw_buf *buffers[9];
-	int buffer_count, numbers[2], number_count, tensors; /* tensors: read and written */
+	int buffer_count, numbers[3], number_count, tensors; /* tensors: read and written */
 	bool writes;                                         /* a tensor */
 } image_kernel;
 
@@ -115,11 +152,14 @@ static lw_status batch_moments(const lw_op_context *context, const lw_op_call *c
 					 .what = PARTS,
 					 .buffers = {call->input[0], call->workspace},
 					 .buffer_count = 2,
+					 .numbers = {parts_before(call), parts_all(call)},
+					 .number_count = 2,
 					 .tensors = 1};
-	const lw_shape s = call->input_shape[0];
+	const lw_shape s = counted(call);
 	lw_launch launch;
 
 	LW_TRY(run_over(context, call, &statistics));
+	LW_TRY(gather_parts(context, call));
 	LW_TRY(begin(&launch, context, "batchnorm_join_statistics", 1, false));
 	lw_arg_buf(&launch, call->workspace);
 	lw_arg_buf(&launch, call->saved);
@@ -185,18 +225,25 @@ static lw_status gradient_sums(const lw_op_context *context, const lw_op_call *c
 				   .buffers = {call->input[0], b->gradient, b->output, b->moments, call->param[WEIGHT],
 					       call->param[BIAS], residual_gradient, call->workspace},
 				   .buffer_count = 8,
-				   .numbers = {b->relu},
-				   .number_count = 1,
+				   .numbers = {b->relu, parts_before(call), parts_all(call)},
+				   .number_count = 3,
 				   .tensors = 2 + (b->output != NULL) + (residual_gradient != NULL),
 				   .writes = residual_gradient != NULL};
-	const lw_shape s = call->input_shape[0];
+	const lw_shape s = counted(call);
+	const bool others = call->share && call->share->whole && call->share->first > 0;
 	lw_launch launch;
 
 	LW_TRY(run_over(context, call, &sums));
+	if (!call->training && !call->param_gradient[WEIGHT] && !call->param_gradient[BIAS])
+		return LW_OK;
+	LW_TRY(gather_parts(context, call));
+	for (int slot = WEIGHT; others && slot <= BIAS; slot++)
+		if (call->param_gradient[slot])
+			LW_TRY(lw_queue_fill(context->queue, call->param_gradient[slot], 0, (size_t)s.c * sizeof(float), 0, NULL));
 	LW_TRY(begin(&launch, context, "batchnorm_join_sums", 1, false));
 	lw_arg_buf(&launch, call->workspace);
-	lw_arg_buf(&launch, call->param_gradient[WEIGHT]);
-	lw_arg_buf(&launch, call->param_gradient[BIAS]);
+	lw_arg_buf(&launch, others ? NULL : call->param_gradient[WEIGHT]);
+	lw_arg_buf(&launch, others ? NULL : call->param_gradient[BIAS]);
 	lw_arg_int(&launch, (int)parts_of(s));
 	lw_arg_int(&launch, s.c);
 	lw_arg_float(&launch, all_pixels(s));
@@ -259,5 +306,6 @@ const lw_op lw_op_batchnorm = {
 	.rule = batchnorm_rule,
 	.forward = batchnorm_forward,
 	.backward = batchnorm_backward,
+	.whole_workspace = whole_workspace,
 	.fuses = LW_FUSES_RELU | LW_FUSES_RESIDUAL | LW_FUSES_INPUT_MASK,
 };

@@ -22,6 +22,9 @@ static void describe_shape(lw_conv *conv, const lw_layer_options *options, lw_sh
 		.images = input.n,
 		.groups = options->groups,
 		.parts = lw_batch_parts(input.n),
+		.slices = 1,
+		.step_slices = 1,
+		.rule_images = input.n,
 		.input = {input.h, input.w},
 		.output = {output.h, output.w},
 		.channels = input.c,
@@ -103,6 +106,11 @@ static void describe(lw_conv *conv, const lw_op_call *call)
 	describe_shape(conv, call->options, call->input_shape[0], call->output_shape);
 	conv->relu = call->relu;
 	conv->mask = call->mask_input;
+	conv->parts = lw_call_parts(call);
+	conv->slices = lw_max_int(call->slices, 1);
+	conv->step_slices = call->slices ? call->share->slices : 1;
+	if (call->share && call->share->rule_images)
+		conv->rule_images = call->share->rule_images;
 }
 
 /*
@@ -116,7 +124,7 @@ static bool winograd_pays(const lw_conv *conv, lw_conv_algorithm algorithm, int 
 	const double direct = (double)lw_conv_taps(conv) * conv->output[0] * conv->output[1];
 
 	return lw_conv_winograd_applies(conv, algorithm) && lw_min_int(conv->channels, conv->out_channels) >= least_channels &&
-	       1.5 * tiles * size * size <= direct && tiles * conv->images >= 16;
+	       1.5 * tiles * size * size <= direct && tiles * conv->rule_images >= 16;
 }
 
 /* The algorithm of a shape, good on CPUs and GPUs alike: it depends on nothing else, so that every device has the same bits. */
@@ -177,7 +185,7 @@ static size_t workspace(const lw_op_context *context, const lw_op_call *call, lw
 	if (lw_op_choose(context, &lw_op_conv, call, pass, &choice) == LW_OK)
 		bytes = families[choice.family]->workspace(context, &conv, pass, &choice);
 	if (pass == LW_PASS_WEIGHT && conv.bias)
-		bytes = larger(bytes, sizeof(float) * (size_t)conv.parts * (size_t)conv.out_channels);
+		bytes = larger(bytes, lw_op_sum_rows_workspace(call));
 	return bytes;
 }
 
@@ -206,7 +214,6 @@ static lw_status forward(const lw_op_context *context, const lw_op_call *call)
 
 static lw_status backward(const lw_op_context *context, const lw_op_call *call)
 {
-	const lw_shape out = call->output_shape;
 	const lw_conv_buffers buffers = {
 		.x = call->input[0],
 		.weight = call->param[0],
@@ -221,8 +228,7 @@ static lw_status backward(const lw_op_context *context, const lw_op_call *call)
 	if (buffers.weight_gradient)
 		LW_TRY(run(context, call, LW_PASS_WEIGHT, &buffers));
 	if (call->options->bias && call->param_gradient[1])
-		LW_TRY(lw_op_sum_rows(context, out.n, out.h * out.w, out.c, call->output_gradient, call->workspace,
-				      call->param_gradient[1]));
+		LW_TRY(lw_op_sum_rows(context, call, call->param_gradient[1]));
 	return LW_OK;
 }
 

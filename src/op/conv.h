@@ -5,7 +5,9 @@
 #include "op/support.h"
 
 typedef struct lw_conv {
-	int images, groups, parts;
+	int images, groups;
+	int parts, slices, step_slices; /* of sums over the batch: see lw_op_call; and of the step's whole batch */
+	int rule_images;   /* by which the algorithm is chosen */
 	int input[2], output[2], channels, out_channels;
 	int kernel[2], stride[2], pad[2], dilation[2];
 	int group_channels, group_out; /* per group */

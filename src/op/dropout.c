@@ -13,6 +13,8 @@ static lw_status drop(const lw_op_context *context, const lw_op_call *call, lw_b
 	const bool runs = lw_op_form(context) == LW_VECTOR;
 	lw_variant variant = {.source = "dropout", .function = runs ? "dropout_runs" : "dropout"};
 	const size_t count = lw_shape_count(call->output_shape);
+	/* random numbers are counted over the step's whole batch */
+	const size_t before = call->share ? (size_t)call->share->first * (count / (size_t)call->output_shape.n) : 0;
 	const double p = call->training ? call->options->p : 0.0;
 	lw_launch launch;
 
@@ -24,6 +26,7 @@ static lw_status drop(const lw_op_context *context, const lw_op_call *call, lw_b
 	lw_arg_buf(&launch, from);
 	lw_arg_buf(&launch, to);
 	lw_arg_int(&launch, (int)count);
+	lw_arg_uint(&launch, (uint32_t)before);
 	lw_arg_uint(&launch, call->seed);
 	lw_arg_uint(&launch, call->layer);
 	lw_arg_uint(&launch, call->step);

@@ -19,7 +19,7 @@ static lw_gemm gemm_of(const lw_op_call *call, lw_pass pass)
 	if (pass == LW_PASS_DATA)
 		return (lw_gemm){.m = rows, .n = in, .k = out, .lda = out, .ldb = in, .ldc = in, .parts = 1};
 	return (lw_gemm){.transpose_a = true, .m = out, .n = in, .k = rows, .lda = out, .ldb = in, .ldc = in,
-			 .parts = lw_batch_parts(rows)};
+			 .parts = lw_call_parts(call)};
 }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -59,8 +59,7 @@ static int choices(const lw_op_context *context, const lw_op_call *call, lw_pass
 static size_t workspace(const lw_op_context *context, const lw_op_call *call, lw_pass pass)
 {
 	const lw_gemm gemm = gemm_of(call, pass);
-	const size_t rows = (size_t)call->input_shape[0].n, out = (size_t)call->output_shape.c;
-	const size_t bias = pass == LW_PASS_WEIGHT && call->options->bias ? sizeof(float) * (size_t)lw_batch_parts((int)rows) * out : 0;
+	const size_t bias = pass == LW_PASS_WEIGHT && call->options->bias ? lw_op_sum_rows_workspace(call) : 0;
 	lw_choice choice;
 
 	if (lw_op_choose(context, &lw_op_linear, call, pass, &choice) != LW_OK)
@@ -90,8 +89,6 @@ static lw_status forward(const lw_op_context *context, const lw_op_call *call)
 
 static lw_status backward(const lw_op_context *context, const lw_op_call *call)
 {
-	const int rows = call->input_shape[0].n, out = call->output_shape.c;
-
 	if (call->input_gradient[0]) {
 		lw_gemm gemm = gemm_of(call, LW_PASS_DATA);
 		gemm.a = call->output_gradient;
@@ -108,7 +105,7 @@ static lw_status backward(const lw_op_context *context, const lw_op_call *call)
 		LW_TRY(run(context, call, LW_PASS_WEIGHT, &gemm));
 	}
 	if (call->options->bias && call->param_gradient[1])
-		LW_TRY(lw_op_sum_rows(context, rows, 1, out, call->output_gradient, call->workspace, call->param_gradient[1]));
+		LW_TRY(lw_op_sum_rows(context, call, call->param_gradient[1]));
 	return LW_OK;
 }
 

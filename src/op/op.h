@@ -46,6 +46,21 @@ typedef struct lw_op_rule {
 	double flops;              /* of one forward pass; backward: as much for data and again for parameters */
 } lw_op_rule;
 
+/* Where a call's images lie in the step's batch, and how statistics over the whole batch are had where it is shared out. */
+typedef struct lw_share {
+	int first, all;  /* the call's images are [first, first + n) of all */
+	int rule_images; /* images that the choice of an algorithm goes by, whatever n is; 0: n */
+	int slices;      /* into which the step's batch is cut, for sums over it: see lw_op_call; 0: it is not */
+	bool whole;      /* statistics over the whole batch (synchronised); false: over the call's own images */
+	/*
+	 * Enqueues what brings every share's records together: `buf` holds `arrays` arrays, each of `all` images' records of
+	 * bytes_per_image bytes, from byte `offset` on; the caller's own images' are written already, those of others are when it returns
+	 * (in queue order). NULL: there are no other shares.
+	 */
+	lw_status (*gather)(void *user, lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes_per_image, int arrays);
+	void *user;
+} lw_share;
+
 /* One pass of one layer. Buffers hold exactly what the shapes say (maybe more). */
 typedef struct lw_op_call {
 	const lw_layer_options *options;
@@ -68,6 +83,12 @@ typedef struct lw_op_call {
 	 */
 	bool relu, mask_input;
 	uint32_t seed, step, layer; /* counters of dropout's random numbers */
+	const lw_share *share;      /* NULL: the call's images are the whole batch */
+	/*
+	 * Of how many slices, which are alike, the call's images are: 1, 2 or 4. Sums over them are made slice by slice and
+	 * joined as ((first + second) + (third + fourth)). 0: the batch is not cut into slices
+	 */
+	int slices;
 	struct lw_kept_choices *kept; /* of calls made again and again; NULL: nothing is kept */
 } lw_op_call;
 
@@ -125,6 +146,11 @@ typedef struct lw_op {
 	 */
 	int (*choices)(const lw_op_context *context, const lw_op_call *call, lw_pass pass, lw_choice *list);
 	size_t (*workspace)(const lw_op_context *context, const lw_op_call *call, lw_pass pass);
+	/*
+	 * For operators with statistics over the batch, else NULL: scratch of a pass whose share is `whole`. The gradients of
+	 * parameters are then the whole batch's; shares but the one that begins at image 0 write zeros.
+	 */
+	size_t (*whole_workspace)(const lw_op_call *call);
 	unsigned fuses; /* LW_FUSES_... */
 } lw_op;
 
@@ -157,7 +183,24 @@ lw_status lw_accumulate(const lw_op_context *context, size_t count, lw_buf *from
  * A sum over the batch is cut into this many parts, at image n*part/parts: it depends on the batch alone, so every
  * device sums in the same order (semantics.md).
  */
-static inline int lw_batch_parts(int n) { return n < 16 ? n : 16; }
+enum { LW_BATCH_PARTS = 16 };
+static inline int lw_batch_parts(int n) { return n < LW_BATCH_PARTS ? n : LW_BATCH_PARTS; }
+
+/* The same of a slice of n images, where the step's batch has so many slices: then it depends on these alone. */
+static inline int lw_slice_parts(int n, int slices)
+{
+	const int parts = slices < LW_BATCH_PARTS ? LW_BATCH_PARTS / slices : 1;
+
+	return n < parts ? n : parts;
+}
+
+/* Of all images of the call. */
+static inline int lw_call_parts(const lw_op_call *call)
+{
+	const int n = call->output_shape.n;
+
+	return call->slices ? call->slices * lw_slice_parts(n / call->slices, call->share->slices) : lw_batch_parts(n);
+}
 
 /*
  * C[M,N] = op(A)[M,K] * op(B)[K,N], row-major float with leading dimensions. Per output: one chain acc = fma(a, b, acc)

@@ -16,28 +16,33 @@ lw_status lw_op_sum_parts(const lw_op_context *context, int parts, size_t count,
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-lw_status lw_op_sum_rows(const lw_op_context *context, int images, int pixels, int channels, lw_buf *rows, lw_buf *partial,
-			 lw_buf *sum)
+size_t lw_op_sum_rows_workspace(const lw_op_call *call)
 {
+	return sizeof(float) * (size_t)lw_call_parts(call) * (size_t)call->output_shape.c;
+}
+
+lw_status lw_op_sum_rows(const lw_op_context *context, const lw_op_call *call, lw_buf *sum)
+{
+	const lw_shape s = call->output_shape;
 	const bool runs = lw_op_form(context) == LW_VECTOR;
-	const int parts = lw_batch_parts(images), vector = lw_op_vector_width(context->device, (size_t)channels);
+	const int channels = s.c, parts = lw_call_parts(call), vector = lw_op_vector_width(context->device, (size_t)channels);
 	lw_variant variant = {.source = "sum", .function = runs ? "sum_rows_runs" : "sum_rows"};
 	lw_launch launch;
 
 	if (runs)
 		lw_variant_option(&variant, "VECTOR", vector);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
-	lw_arg_buf(&launch, rows);
-	lw_arg_buf(&launch, parts == 1 ? sum : partial);
-	lw_arg_int(&launch, images);
-	lw_arg_int(&launch, pixels);
+	lw_arg_buf(&launch, call->output_gradient);
+	lw_arg_buf(&launch, parts == 1 ? sum : call->workspace);
+	lw_arg_int(&launch, s.n);
+	lw_arg_int(&launch, s.h * s.w);
 	if (runs)
 		lw_arg_int(&launch, channels);
 	launch.dimensions = 2;
 	launch.global[0] = (size_t)(runs ? (channels + vector - 1) / vector : channels);
 	launch.global[1] = (size_t)parts;
 	launch.local[0] = launch.local[1] = runs ? 1 : 0;
-	launch.bytes = 4.0 * images * pixels * channels;
+	launch.bytes = 4.0 * (double)lw_shape_count(s);
 	LW_TRY(lw_queue_launch(context->queue, &launch, NULL));
-	return parts == 1 ? LW_OK : lw_op_sum_parts(context, parts, (size_t)channels, partial, sum);
+	return parts == 1 ? LW_OK : lw_op_sum_parts(context, parts, (size_t)channels, call->workspace, sum);
 }

@@ -8,13 +8,14 @@ int lw_winograd_weight_parts(const lw_conv *conv, int algorithm)
 	/* in floats the sums of all parts, and in tiles a part: adding the parts must cost little beside the work */
 	enum { MOST_SUMS = 2 << 20, LEAST_TILES = 128 };
 	const int outputs = lw_winograd_outputs((lw_conv_algorithm)algorithm);
-	const double sums = (double)lw_winograd_points(algorithm) * conv->channels * conv->out_channels;
-	const double tiles = (double)conv->images * ((conv->output[0] + outputs - 1) / outputs) * ((conv->output[1] + outputs - 1) / outputs);
+	const int slice = conv->images / conv->slices, most = conv->parts / conv->slices;
+	const double sums = (double)lw_winograd_points(algorithm) * conv->channels * conv->out_channels * conv->step_slices;
+	const double tiles = (double)slice * ((conv->output[0] + outputs - 1) / outputs) * ((conv->output[1] + outputs - 1) / outputs);
 	int parts = 1;
 
-	while (2 * parts <= lw_batch_parts(conv->images) && 2 * parts * sums <= MOST_SUMS && 2 * parts * LEAST_TILES <= tiles)
+	while (2 * parts <= most && 2 * parts * sums <= MOST_SUMS && 2 * parts * LEAST_TILES <= tiles)
 		parts *= 2;
-	return parts;
+	return parts * conv->slices;
 }
 
 bool lw_winograd_weight_tiles(const lw_conv *conv, const lw_choice *choice, int vector, int lanes, lw_winograd_tiles *tiles)

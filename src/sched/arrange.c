@@ -188,11 +188,8 @@ static lw_status add_chunk(lw_plan *plan, size_t *capacity, lw_chunk chunk)
 	return LW_OK;
 }
 
-/* A parcel's chunks; where they begin in the table is where a device can begin a slice. */
 static lw_status cut_chunks(lw_plan *plan, lw_plan_parcel *parcel, size_t *capacity)
 {
-	while (plan->chunk_count % LW_ARENA_ALIGNMENT)
-		LW_TRY(add_chunk(plan, capacity, (lw_chunk){0}));
 	parcel->chunk = plan->chunk_count;
 	for (int k = 0; k < parcel->params; k++) {
 		const int param = plan->order[parcel->first_param + k];

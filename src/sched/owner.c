@@ -18,13 +18,19 @@ static lw_status slice(lw_buf **to, lw_arena *arena, const lw_owner *owner, cons
 	return lw_buf_slice(to, whole, parcel->offset * sizeof(float), parcel->floats * sizeof(float));
 }
 
+static lw_status send_table(lw_owner *owner, lw_buf **buf, const void *data, size_t bytes)
+{
+	LW_TRY(lw_buf_create(buf, member_of(owner)->device, bytes));
+	return lw_queue_write(owner->context.queue, *buf, 0, bytes, data, NULL);
+}
+
 static lw_status create_owned(lw_owner *owner, lw_owned *owned)
 {
 	lw_plan *plan = owner->plan;
 	const lw_plan_parcel *parcel = &plan->parcels[owned->parcel];
 
-	LW_TRY(lw_buf_slice(&owned->chunks, owner->chunks, parcel->chunk * sizeof(lw_chunk), parcel->chunks * sizeof(lw_chunk)));
-	LW_TRY(lw_buf_slice(&owned->norms, owner->norms, parcel->chunk * sizeof(float), parcel->chunks * sizeof(float)));
+	LW_TRY(send_table(owner, &owned->chunks, plan->chunks + parcel->chunk, parcel->chunks * sizeof(lw_chunk)));
+	LW_TRY(lw_buf_create(&owned->norms, member_of(owner)->device, parcel->chunks * sizeof(float)));
 	for (int k = 0; k < 2; k++) {
 		LW_TRY(slice(&owned->params[k], &plan->params[k], owner, parcel));
 		for (int s = 0; s < LW_RULE_MAX_STATES; s++)
@@ -49,12 +55,6 @@ static void clear_owned(lw_owned *owned)
 		lw_buf_destroy(&owned->gradients[r]);
 }
 
-static lw_status send_table(lw_owner *owner, lw_buf **buf, const void *data, size_t bytes)
-{
-	LW_TRY(lw_buf_create(buf, member_of(owner)->device, bytes));
-	return lw_queue_write(owner->context.queue, *buf, 0, bytes, data, NULL);
-}
-
 static lw_status create_tables(lw_owner *owner)
 {
 	lw_plan *plan = owner->plan;
@@ -68,10 +68,7 @@ static lw_status create_tables(lw_owner *owner)
 	LW_TRY(lw_buf_create(&owner->scale, device, rows->count * sizeof(float)));
 	LW_TRY(lw_buf_create(&owner->domain_norms, device, rows->domain_count * sizeof(float)));
 	LW_TRY(lw_buf_create(&owner->norms, device, plan->chunk_count * sizeof(float)));
-	/* between parcels they stay zero, which adds nothing */
-	LW_TRY(lw_queue_fill(owner->context.queue, owner->norms, 0, plan->chunk_count * sizeof(float), 0, NULL));
-	LW_TRY(lw_alloc(&owner->host_norms, plan->chunk_count, sizeof(float)));
-	return lw_queue_finish(owner->context.queue);
+	return lw_alloc(&owner->host_norms, plan->chunk_count, sizeof(float));
 }
 
 lw_status lw_owner_create(lw_owner *owner)
@@ -89,6 +86,7 @@ lw_status lw_owner_create(lw_owner *owner)
 	LW_TRY(create_tables(owner));
 	for (size_t i = 0; i < owner->count; i++)
 		LW_TRY(create_owned(owner, &owner->owned[i]));
+	LW_TRY(lw_queue_finish(owner->context.queue));
 	return direct ? LW_OK : lw_worker_create(&owner->worker);
 }
 
@@ -228,6 +226,12 @@ lw_status lw_owner_enqueue_rest(lw_owner *owner)
 {
 	lw_plan *plan = owner->plan;
 
+	for (size_t i = 0; i < owner->count; i++) {
+		const lw_plan_parcel *parcel = &plan->parcels[owner->owned[i].parcel];
+
+		LW_TRY(lw_queue_copy(owner->context.queue, owner->owned[i].norms, 0, owner->norms, parcel->chunk * sizeof(float),
+				     parcel->chunks * sizeof(float), NULL));
+	}
 	LW_TRY(coefficients(owner));
 	LW_TRY(update_clipped(owner));
 	LW_TRY(lw_queue_read(owner->context.queue, owner->norms, 0, plan->chunk_count * sizeof(float), plan->norms, NULL));

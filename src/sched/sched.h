@@ -77,7 +77,7 @@ typedef struct lw_parcel_times {
 /* A parcel as it lies in the arenas, and where it stands in a step. */
 typedef struct lw_plan_parcel {
 	size_t offset, floats;    /* in the arenas */
-	size_t chunk, chunks;     /* in the table of chunks, from a multiple of LW_ARENA_ALIGNMENT on */
+	size_t chunk, chunks;     /* in the table of chunks */
 	const lw_rule *rule;
 	unsigned state_mask;
 	int first_param, params;  /* in the arenas' order */
@@ -172,7 +172,7 @@ struct lw_plan {
 	lw_plan_parcel *parcels;
 	size_t parcel_count;
 	int *first_parcel, *last_parcel; /* by parameter; first > last: none */
-	lw_chunk *chunks; /* a table for all parcels; gaps between them have length 0 */
+	lw_chunk *chunks; /* in the arenas' order, whoever owns them, so that norms are summed in one order */
 	size_t chunk_count;
 	lw_run runs[LW_MAX_SLICES]; /* of all lanes, in order */
 	int run_count;

@@ -145,7 +145,7 @@ static int instructions(const lw_tape *tape, lw_instruction_kind kind)
 static void tape_for(const lw_net *net, lw_tape *tape, const char *const *trainable, size_t count)
 {
 	int pass_of_param[32];
-	lw_tape_options options = {4, true, 1, pass_of_param, true, NULL};
+	lw_tape_options options = {.batch = 4, .training = true, .pass_count = 1, .pass_of_param = pass_of_param, .separate = true};
 
 	for (size_t i = 0; i < net->param_count; i++)
 		pass_of_param[i] = -1;
