@@ -247,6 +247,19 @@ static lw_status stop(run *r, int number)
 		       r->now.step, r->now.total, r->checkpoint);
 }
 
+/* No device is left to go on with: what was committed is saved, if it can still be had. */
+static lw_status give_up(run *r, lw_status status)
+{
+	char cause[900];
+
+	if (status != LW_E_DEVICE || !r->options->checkpoint_dir || r->saved == r->now.step)
+		return status;
+	snprintf(cause, sizeof cause, "%s", lw_last_error());
+	if (save(r) != LW_OK)
+		return lw_fail(status, "%s; step %" PRId64 " could not be saved: %s", cause, r->now.step, lw_last_error());
+	return lw_fail(status, "%s; the run can go on from %s", cause, r->checkpoint);
+}
+
 /*
  * An evaluation comes before the checkpoint of its step, so that its line is never lost; a signal before both, so that
  * the end is quick: the resumed run then begins with the evaluation that was left out.
@@ -259,10 +272,13 @@ static lw_status loop(run *r)
 		LW_TRY(evaluate(r));
 	while (r->now.step < r->now.total) {
 		bool evaluated;
+		lw_status status;
 		double loss;
 		int number;
 
-		LW_TRY(step(r, &loss));
+		status = step(r, &loss);
+		if (status != LW_OK)
+			return give_up(r, status);
 		number = o->interrupted ? o->interrupted(o->user) : 0;
 		if (number)
 			return stop(r, number);
