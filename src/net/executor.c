@@ -273,8 +273,10 @@ static lw_status run(lw_executor *e, const lw_tape *tape, uint32_t step)
 {
 	for (size_t k = 0; k < tape->count; k++) {
 		const double began = e->seconds ? lw_now() : 0;
-		lw_status status = run_instruction(e, tape, (int)k, step);
+		lw_status status;
 
+		lw_queue_label(e->context.queue, lw_instruction_label(e->net, &tape->instructions[k], e->options.batch));
+		status = run_instruction(e, tape, (int)k, step);
 		if (status == LW_OK && e->seconds)
 			status = lw_queue_finish(e->context.queue);
 		if (status != LW_OK)
@@ -282,6 +284,7 @@ static lw_status run(lw_executor *e, const lw_tape *tape, uint32_t step)
 		if (e->seconds)
 			e->seconds[k] = lw_now() - began;
 	}
+	lw_queue_label(e->context.queue, (lw_label){0});
 	return LW_OK;
 }
 
@@ -323,6 +326,7 @@ lw_status lw_executor_prefetch(lw_executor *e, const float *images, const int32_
 
 	if (!e->transfers)
 		LW_TRY(lw_queue_create(&e->transfers, e->context.device));
+	lw_queue_name(e->transfers, "transfers");
 	if (!next->images)
 		LW_TRY(create_batch(e, next));
 	next->from = NULL;

@@ -129,6 +129,8 @@ typedef struct lw_tape_options {
 
 /* The instruction's call but for its buffers and counters. */
 void lw_describe_call(const lw_net *net, lw_instruction *instruction, int batch, lw_op_call *call);
+/* Its layer, its part ("forward", "backward", "loss", "mask", "sum") and the layer's FLOPs in it. */
+lw_label lw_instruction_label(const lw_net *net, const lw_instruction *instruction, int batch);
 
 lw_status lw_tape_create(lw_tape *tape, const lw_net *net, const lw_tape_options *options);
 void lw_tape_clear(lw_tape *tape);

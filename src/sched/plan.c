@@ -201,6 +201,7 @@ lw_status lw_plan_create(lw_plan **plan, lw_net *net, lw_device *const *devices,
 	LW_GO(check_owners(p));
 	LW_GO(lw_plan_open_tuning(p));
 	LW_GO(lw_queue_create(&p->queue, p->device));
+	lw_queue_name(p->queue, "compute");
 	p->context = (lw_op_context){.device = p->device,
 				     .queue = p->queue,
 				     .precision = options->precision,

@@ -278,10 +278,13 @@ lw_status lw_updates_norms(lw_plan *plan)
 
 	if (!updates->row_count)
 		return LW_OK;
+	lw_queue_label(plan->queue, (lw_label){.layer = "gradient norms", .part = "update"});
 	LW_TRY(lw_chunk_norms(&plan->context, updates->device_chunks, (int)updates->chunk_count, plan->gradients, plan->outcome.sums));
-	return lw_clip_coefficients(&plan->context, updates->device_chunks, (int)updates->chunk_count, plan->outcome.sums,
+	LW_TRY(lw_clip_coefficients(&plan->context, updates->device_chunks, (int)updates->chunk_count, plan->outcome.sums,
 				    updates->domain_of_row, (int)updates->row_count, updates->max_norms, (int)updates->domain_count,
-				    updates->scale, plan->outcome.norms);
+				    updates->scale, plan->outcome.norms));
+	lw_queue_label(plan->queue, (lw_label){0});
+	return LW_OK;
 }
 
 static lw_arenas arenas_of(const lw_dispatch *d)
@@ -296,9 +299,11 @@ lw_status lw_updates_apply_all(lw_plan *plan)
 	for (size_t i = 0; i < updates->ready_count; i++) {
 		lw_dispatch *d = &updates->dispatches[updates->ready[i]];
 		const lw_arenas arenas = arenas_of(d);
+		lw_queue_label(plan->queue, (lw_label){.layer = d->rule->name, .part = "update"});
 		LW_TRY(lw_rule_update(&plan->context, d->rule, d->device_chunks, (int)d->chunk_count, updates->device_rows,
 				      updates->scale, &arenas));
 	}
+	lw_queue_label(plan->queue, (lw_label){0});
 	return LW_OK;
 }
 
@@ -334,8 +339,11 @@ lw_status lw_updates_apply_group(lw_plan *plan, int group)
 			continue;
 		LW_TRY(group_table(plan, group, d));
 		arenas = arenas_of(d);
-		return lw_rule_update(&plan->context, d->rule, updates->group_chunks[group], updates->group_chunk_count[group],
-				      updates->device_rows, updates->scale, &arenas);
+		lw_queue_label(plan->queue, (lw_label){.layer = plan->groups->groups[group].name, .part = "update"});
+		LW_TRY(lw_rule_update(&plan->context, d->rule, updates->group_chunks[group], updates->group_chunk_count[group],
+				      updates->device_rows, updates->scale, &arenas));
+		lw_queue_label(plan->queue, (lw_label){0});
+		return LW_OK;
 	}
 	return LW_OK;
 }
