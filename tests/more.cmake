@@ -33,7 +33,9 @@ add_library(fault_layer MODULE ${CMAKE_CURRENT_SOURCE_DIR}/faults/layer.c)
 target_include_directories(fault_layer PRIVATE ${OPENCL_INCLUDE_DIRS})
 add_test(NAME faults/single_device COMMAND ${on_runtime} ${first_runtime} ${CMAKE_CURRENT_SOURCE_DIR}/faults/single_device.sh
   $<TARGET_FILE:layerwise_command> $<TARGET_FILE:fault_layer>)
-set(fault_tests faults/single_device)
+add_test(NAME faults/three_devices COMMAND ${on_runtime} ${first_runtime} ${CMAKE_CURRENT_SOURCE_DIR}/faults/three_devices.sh
+  $<TARGET_FILE:layerwise_command> $<TARGET_FILE:fault_layer>)
+set(fault_tests faults/single_device faults/three_devices)
 if(LAYERWISE_ASAN_TREE)
   add_test(NAME asan/faults/single_device COMMAND ${on_runtime} ${first_runtime} ${CMAKE_CURRENT_SOURCE_DIR}/faults/single_device.sh
     ${LAYERWISE_ASAN_TREE}/layerwise $<TARGET_FILE:fault_layer>)

@@ -33,7 +33,7 @@ typedef struct bench_request {
 	int batch;
 	const char *freezes[BENCH_MAX_LIST];
 	int freeze_count;
-	bool once, per_group;
+	bool once, per_group, profile;
 } bench_request;
 
 typedef enum bench_peak { BENCH_FMA, BENCH_COPY, BENCH_TRIAD, BENCH_PEAK_COUNT } bench_peak;
@@ -92,6 +92,9 @@ lw_status bench_step_rows(bench *b);
 /* Measures all rows in turn and prints the table. */
 lw_status bench_measure(bench *b);
 lw_status bench_print(const bench *b, FILE *stream);
+
+/* Takes some more steps of each row and prints where their time goes. */
+lw_status bench_step_profiles(bench *b, FILE *stream);
 
 /* The rows of an earlier run's table, CSV or JSON; and the median of the row with the same bench, shape and pass (and, of several, variant), else NAN. */
 lw_status bench_read_earlier(const char *path, json_t **rows);

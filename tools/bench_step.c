@@ -215,3 +215,32 @@ lw_status bench_step_rows(bench *b)
 					LW_TRY(add(b, w, r->group_count ? r->groups[g] : 0, freezes + f, (lw_gradients)gradients));
 	return LW_OK;
 }
+
+static lw_status profile(bench *b, const bench_row *row, FILE *stream)
+{
+	enum { STEPS = 11 }; /* the first does not count */
+	lw_trace *trace = NULL;
+	lw_status status;
+
+	LW_GO(lw_trace_create(&trace, &b->device, 1));
+	for (int i = 1; i <= STEPS; i++) {
+		lw_trace_begin_step(trace, i);
+		status = run(b, row->state);
+		lw_trace_end_step(trace);
+		if (status != LW_OK)
+			goto out;
+	}
+	fprintf(stream, "\n%s, %s, %s:", row->shape, row->pass, row->variant);
+	LW_GO(lw_report_profile(trace, stream, false));
+out:
+	lw_trace_destroy(&trace);
+	return status;
+}
+
+lw_status bench_step_profiles(bench *b, FILE *stream)
+{
+	for (size_t i = 0; i < b->row_count; i++)
+		if (b->rows[i].run == run)
+			LW_TRY(profile(b, &b->rows[i], stream));
+	return LW_OK;
+}

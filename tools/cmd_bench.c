@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum { OPTION_REPEAT = 256, OPTION_TUNE, OPTION_PRECISION, OPTION_REPRODUCIBLE, OPTION_FORMAT, OPTION_COMPARE, OPTION_SHAPE, OPTION_PASS, OPTION_PACKED,
-       OPTION_PARAMS, OPTION_RULE, OPTION_OP, OPTION_GROUPS, OPTION_RECIPE, OPTION_ARCH, OPTION_BATCH, OPTION_FREEZE, OPTION_GRADIENTS };
+       OPTION_PARAMS, OPTION_RULE, OPTION_OP, OPTION_GROUPS, OPTION_RECIPE, OPTION_ARCH, OPTION_BATCH, OPTION_FREEZE, OPTION_GRADIENTS, OPTION_PROFILE };
 
 /* The benchmarks; options names those that it takes beside the common ones. */
 static const struct benchmark {
@@ -22,7 +22,7 @@ static const struct benchmark {
 	{"gemm", bench_gemm_rows, "shape", 3, 3},
 	{"update", bench_update_rows, "params rule groups", 0, 0},
 	{"op", bench_op_rows, "op", 0, 0},
-	{"step", bench_step_rows, "recipe arch batch groups freeze gradients", 0, 0},
+	{"step", bench_step_rows, "recipe arch batch groups freeze gradients profile", 0, 0},
 };
 
 typedef struct arguments {
@@ -60,6 +60,7 @@ static const struct argp_option options[] = {
 	{"batch", OPTION_BATCH, "N", 0, "Images of a step (what the network usually has)", 4},
 	{"freeze", OPTION_FREEZE, "GLOB", 0, "Freeze parameters by name; may be repeated, a row each; none: nothing is frozen", 4},
 	{"gradients", OPTION_GRADIENTS, "LIST", 0, "once, per_group (the naive way), or both (once)", 4},
+	{"profile", OPTION_PROFILE, NULL, 0, "Also print where the time of each row's steps goes (to stderr unless the table is Markdown)", 4},
 	{0},
 };
 
@@ -276,6 +277,9 @@ static error_t parse_special(int key, char *argument, struct argp_state *state)
 		r->once = bits & 1;
 		r->per_group = bits & 2;
 		return 0;
+	case OPTION_PROFILE:
+		r->profile = true;
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -333,7 +337,8 @@ static lw_status measure(bench *b, const arguments *a)
 	if (a->benchmark->rows)
 		LW_TRY(a->benchmark->rows(b));
 	LW_TRY(bench_measure(b));
-	return bench_print(b, stdout);
+	LW_TRY(bench_print(b, stdout));
+	return a->request.profile ? bench_step_profiles(b, a->request.format == LW_TABLE_MARKDOWN ? stdout : stderr) : LW_OK;
 }
 
 int cmd_bench(int argc, char **argv)

@@ -6,16 +6,28 @@
 #include <jansson.h>
 #include <math.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { OPTION_SAVE = 256, OPTION_LOG, OPTION_CHECKPOINT, OPTION_RESUME, OPTION_RESUME_OR_START, OPTION_TUNE };
+enum { OPTION_SAVE = 256, OPTION_LOG, OPTION_CHECKPOINT, OPTION_RESUME, OPTION_RESUME_OR_START, OPTION_TUNE, OPTION_TRACE, OPTION_TRACE_STEPS, OPTION_PROFILE };
 
 typedef struct arguments {
 	tool_options shared;
-	const char *recipe, *save, *log, *checkpoint, *resume;
-	bool or_start, json;
+	const char *recipe, *save, *log, *checkpoint, *resume, *trace;
+	int64_t trace_steps; /* 0: as many as usual */
+	bool or_start, json, profile;
 	lw_tuning_use tuning;
 } arguments;
+
+static int64_t parse_steps(const char *argument, const struct argp_state *state)
+{
+	char *end;
+	long long steps = strtoll(argument, &end, 10);
+
+	if (end == argument || *end || steps < 1)
+		argp_error(state, "--trace-steps: `%s` was found, a whole number from 1 was expected", argument);
+	return steps;
+}
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
@@ -44,6 +56,15 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 	case OPTION_TUNE:
 		a->tuning = tool_parse_tune(argument, state);
 		return 0;
+	case OPTION_TRACE:
+		a->trace = argument;
+		return 0;
+	case OPTION_TRACE_STEPS:
+		a->trace_steps = parse_steps(argument, state);
+		return 0;
+	case OPTION_PROFILE:
+		a->profile = true;
+		return 0;
 	case 'j':
 		a->json = true;
 		return 0;
@@ -65,8 +86,14 @@ static const struct argp_option options[] = {
 	 "on: search again, and fully, which kernels are fastest on the device; off: take neither the time nor what was found. Without "
 	 "it shapes that are new to the device are searched for about 10 s, once (LAYERWISE_TUNE=off in the environment: not)",
 	 0},
+	{"trace", OPTION_TRACE, "OUT.json", 0,
+	 "Write when which queue of which device did what in the first steps, in Chrome's trace format: for ui.perfetto.dev", 0},
+	{"profile", OPTION_PROFILE, NULL, 0,
+	 "Print where the time of the first steps went: by layer and pass, idle queues, transfers and updates beside other work", 0},
+	{"trace-steps", OPTION_TRACE_STEPS, "N", 0, "Steps that --trace and --profile look at (20)", 0},
 	{"json", 'j', NULL, 0,
-	 "Print the summary as one JSON object: {\"accuracy\", \"loss\", \"steps\", \"images_per_second\"}; the plan goes to stderr",
+	 "Print the summary as one JSON object: {\"accuracy\", \"loss\", \"steps\", \"images_per_second\"}, with --profile also "
+	 "\"profile\"; the plan goes to stderr",
 	 0},
 	{0},
 };
@@ -113,7 +140,24 @@ static void show_progress(void *user, const lw_train_progress *progress) { lw_pr
 
 static json_t *number_or_null(bool known, double value) { return known && isfinite(value) ? json_real(value) : json_null(); }
 
-static void print_json(const lw_train_summary *s)
+/* NULL where it could not be made. */
+static json_t *profile_object(lw_trace *trace)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&text, &size);
+	json_t *object = NULL;
+
+	if (stream && lw_report_profile(trace, stream, true) == LW_OK && fflush(stream) == 0)
+		object = json_loadb(text, size, 0, NULL);
+	if (stream)
+		fclose(stream);
+	free(text);
+	return object;
+}
+
+/* profiled: NULL where no profile is to be printed. */
+static void print_json(const lw_train_summary *s, lw_trace *profiled)
 {
 	json_t *object = json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:I, s:I}", "accuracy", number_or_null(s->evaluated, s->accuracy), "loss",
 				   number_or_null(true, s->loss), "steps", (json_int_t)s->steps, "images_per_second",
@@ -121,6 +165,8 @@ static void print_json(const lw_train_summary *s)
 				   number_or_null(s->evaluated, s->evaluation_loss), "seconds", number_or_null(true, s->seconds),
 				   "resumed_from", (json_int_t)s->resumed_from, "skipped", (json_int_t)s->skipped);
 
+	if (profiled)
+		json_object_set_new(object, "profile", profile_object(profiled));
 	json_dumpf(object, stdout, JSON_REAL_PRECISION(12));
 	putchar('\n');
 	json_decref(object);
@@ -189,16 +235,33 @@ static lw_train_options train_options(const arguments *a, const lw_recipe *recip
 	train.resume = a->resume != NULL;
 	train.resume_or_start = a->resume && a->or_start;
 	train.log_path = a->log;
+	if (a->trace_steps)
+		train.trace_steps = a->trace_steps;
 	train.progress = show_progress;
 	train.user = line;
 	train.interrupted = interrupted;
 	return train;
 }
 
-/* What is known when the run was stopped: the weights so far are worth having. */
-static int end_interrupted(const arguments *a, const tool_work *work)
+static lw_status report(const arguments *a, lw_trace *trace, const lw_train_summary *summary)
+{
+	const bool profile = a->profile && summary->steps > summary->resumed_from;
+
+	if (a->json)
+		print_json(summary, profile ? trace : NULL);
+	else
+		print_text(summary, a->save);
+	if (profile && !a->json)
+		LW_TRY(lw_report_profile(trace, stdout, false));
+	return a->trace ? lw_report_trace(trace, a->trace) : LW_OK;
+}
+
+/* What is known when the run was stopped: the weights so far, and the trace, are worth having. */
+static int end_interrupted(const arguments *a, const tool_work *work, lw_trace *trace)
 {
 	tool_fail(work->command, LW_E_INTERRUPTED);
+	if (a->trace && lw_report_trace(trace, a->trace) != LW_OK)
+		tool_fail(work->command, LW_E_IO);
 	if (a->save) {
 		if (save_weights(work, a->save) == LW_OK)
 			fprintf(stderr, "%s: the weights so far are in %s\n", work->command, a->save);
@@ -216,20 +279,24 @@ static int train(const arguments *a, tool_work *work, const lw_dataset *set, con
 	lw_status status;
 	int code = TOOL_OK;
 
+	if (a->trace || a->profile) {
+		status = lw_trace_create(&options_.trace, work->devices, work->device_count);
+		if (status != LW_OK)
+			return tool_fail(work->command, status);
+	}
 	lw_progress_begin(&line, stderr);
 	catch_signals();
 	status = lw_train(work->plan, lw_recipe_plan(work->recipe)->batch, set, test, &options_, &summary);
 	lw_progress_end(&line);
 	if (status == LW_OK && a->save)
 		status = save_weights(work, a->save);
+	if (status == LW_OK)
+		status = report(a, options_.trace, &summary);
 	if (status == LW_E_INTERRUPTED && caught_signal)
-		code = end_interrupted(a, work);
+		code = end_interrupted(a, work, options_.trace);
 	else if (status != LW_OK)
 		code = tool_fail(work->command, status);
-	else if (a->json)
-		print_json(&summary);
-	else
-		print_text(&summary, a->save);
+	lw_trace_destroy(&options_.trace);
 	lw_train_summary_clear(&summary);
 	return code;
 }
@@ -241,6 +308,8 @@ static int check_outputs(const arguments *a, const char *command)
 
 	if (code == TOOL_OK && a->log)
 		code = tool_check_writable(command, a->log);
+	if (code == TOOL_OK && a->trace)
+		code = tool_check_writable(command, a->trace);
 	return code;
 }
 

@@ -12,6 +12,7 @@
 #include <layerwise/recipe.h>
 #include <layerwise/report.h>
 #include <layerwise/simulate.h>
+#include <layerwise/trace.h>
 #include <layerwise/train.h>
 #include <layerwise/tune.h>
 

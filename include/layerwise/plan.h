@@ -89,21 +89,6 @@ LW_API lw_status lw_plan_get_gradient(lw_plan *plan, size_t param, float *values
 /* Both for all groups, in one submission, with clipping and the check for NaN and infinity on the device. */
 LW_API lw_status lw_plan_step(lw_plan *plan, const float *images, const int32_t *labels, lw_step_result *result);
 
-/* What a part of a step took: a layer (with those fused into it) forward or backward, or what stands between layers. */
-typedef struct lw_layer_time {
-	const char *layer; /* the plan's */
-	const char *kind;  /* of layer: "conv" */
-	const char *part;  /* "forward", "backward", "loss", "mask", "sum" */
-	double seconds, flops;
-} lw_layer_time;
-
-/*
- * Computes the gradients of a step once more, waiting after every layer, so that each one's time shows; changes nothing but
- * running statistics. times has room for `capacity`; *count is how many there are.
- */
-LW_API lw_status lw_plan_profile(lw_plan *plan, const float *images, const int32_t *labels, lw_layer_time *times,
-				 size_t capacity, size_t *count);
-
 /*
  * Optional: starts the upload of the batch that the step after the next call of lw_plan_step will be given, so that it
  * runs beside that step. The same pointers must be given then; what they point to must stay as it is until that step returns.

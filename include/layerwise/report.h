@@ -5,6 +5,7 @@
 #define LAYERWISE_REPORT_H
 
 #include <layerwise/recipe.h>
+#include <layerwise/trace.h>
 #include <stdio.h>
 
 #ifdef __cplusplus
@@ -32,6 +33,15 @@ LW_API lw_status lw_report_plan(const lw_plan *plan, FILE *stream, bool json);
 
 /* A simulated run: shares, owners, times against what no placement could beat; json: one object. */
 LW_API lw_status lw_report_simulation(const lw_simulation *simulation, FILE *stream, bool json);
+
+/* Writes a trace in Chrome's format, which Perfetto shows: a lane for each queue of each device, and for each thread that waited. */
+LW_API lw_status lw_report_trace(lw_trace *trace, const char *path);
+
+/*
+ * Where the recorded steps' time went, but the first's, which compiles kernels, if there are others: time, share and GFLOP/s
+ * of each layer's passes, sums, how long queues were idle, how much of transfers and updates ran beside other work; json: one object.
+ */
+LW_API lw_status lw_report_profile(lw_trace *trace, FILE *stream, bool json);
 
 /* A progress line: rewritten in place on a terminal, a plain line now and then elsewhere. */
 typedef struct lw_progress_line {

@@ -6,6 +6,7 @@
 
 #include <layerwise/data.h>
 #include <layerwise/plan.h>
+#include <layerwise/trace.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,6 +36,8 @@ typedef struct lw_train_options {
 	bool resume_or_start;
 	const char *resume_dir;
 	const char *log_path;     /* JSON lines; NULL: none. After a resume, lines past the checkpoint's step are dropped */
+	lw_trace *trace;          /* of the plan's devices: records the first trace_steps steps of this run; NULL: none */
+	int64_t trace_steps;      /* 20 */
 	int skip_not_finite;      /* on_nan: skip:N - so many steps may be skipped before it is an error; 0: abort */
 	/* Progress: called after each step. NULL: none. */
 	void (*progress)(void *user, const lw_train_progress *progress);

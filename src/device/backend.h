@@ -8,6 +8,11 @@
 #include "device/device.h"
 #include <pthread.h>
 
+/* When a command began and ended, in nanoseconds of the device's clock. */
+typedef struct lw_times {
+	uint64_t start, end;
+} lw_times;
+
 typedef struct lw_backend {
 	void (*close)(lw_device *device);
 
@@ -36,7 +41,8 @@ typedef struct lw_backend {
 	lw_status (*event_wait)(void *event);
 	/* *done, and the failure of the command if it had one. */
 	lw_status (*event_state)(void *event, bool *done);
-	lw_status (*event_seconds)(void *event, double *seconds);
+	/* After it ended. */
+	lw_status (*event_times)(void *event, lw_times *times);
 	void (*event_destroy)(void *event);
 
 	/* source, or where that is NULL the binary */
@@ -58,6 +64,7 @@ struct lw_device {
 	char label[320];
 	void *attachment;
 	void (*attachment_destroy)(void *data);
+	struct lw_trace *trace; /* NULL: what its queues do is not recorded */
 };
 
 struct lw_buf {
@@ -73,7 +80,10 @@ struct lw_queue {
 	lw_device *device;
 	void *handle;
 	bool rehearsing;      /* its user's */
+	const char *name;     /* NULL: none */
+	int lane;             /* of the trace, from 1, under the trace's lock; 0: none yet */
 	pthread_mutex_t lock; /* of all below */
+	lw_label label;
 	unsigned references;  /* the owner's and its events' */
 	uint64_t launches;
 	lw_event **pending; /* commands not yet seen to have ended, in order */
@@ -87,6 +97,7 @@ struct lw_event {
 	lw_queue *queue;
 	void *handle;
 	unsigned references; /* under the queue's lock */
+	size_t record; /* of the trace, from 1, until it was seen to have ended; 0: none */
 	lw_event *next; /* among the queue's spare ones */
 };
 

@@ -48,6 +48,17 @@ lw_device *lw_buf_device(const lw_buf *buf);
 lw_status lw_queue_create(lw_queue **queue, lw_device *device);
 void lw_queue_destroy(lw_queue **queue);
 lw_device *lw_queue_device(const lw_queue *queue);
+/* What a trace calls the queue: "compute"; a literal. */
+void lw_queue_name(lw_queue *queue, const char *name);
+/*
+ * What the commands that follow are for, until the next label, in a trace: a layer (or a rule, a group) and which part of the
+ * step: "forward", "update"; {0}: nothing of the kind. flops: of all of them together. Texts must last as long as the label.
+ */
+typedef struct lw_label {
+	const char *layer, *part;
+	double flops;
+} lw_label;
+void lw_queue_label(lw_queue *queue, lw_label label);
 lw_status lw_queue_write(lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes, const void *data, lw_event **event);
 lw_status lw_queue_read(lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes, void *data, lw_event **event);
 lw_status lw_queue_copy(lw_queue *queue, lw_buf *from, size_t from_offset, lw_buf *to, size_t to_offset, size_t bytes,

@@ -229,16 +229,14 @@ static lw_status opencl_event_state(void *event, bool *done)
 			      command_name(type));
 }
 
-static lw_status opencl_event_seconds(void *event, double *seconds)
+static lw_status opencl_event_times(void *event, lw_times *times)
 {
-	cl_ulong start = 0, end = 0;
-	cl_int error = clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL);
+	cl_int error = clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof times->start, &times->start, NULL);
 
 	if (error == CL_SUCCESS)
-		error = clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL);
-	if (error != CL_SUCCESS || end < start)
-		return lw_fail(LW_E_UNSUPPORTED, "the device does not tell how long a command took");
-	*seconds = 1e-9 * (double)(end - start);
+		error = clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof times->end, &times->end, NULL);
+	if (error != CL_SUCCESS || times->end < times->start)
+		return lw_fail(LW_E_UNSUPPORTED, "the device does not tell when a command ran");
 	return LW_OK;
 }
 
@@ -379,7 +377,7 @@ static const lw_backend backend = {
 	.mark = opencl_mark,
 	.event_wait = opencl_event_wait,
 	.event_state = opencl_event_state,
-	.event_seconds = opencl_event_seconds,
+	.event_times = opencl_event_times,
 	.event_destroy = opencl_event_destroy,
 	.program_create = opencl_program_create,
 	.program_binary = opencl_program_binary,

@@ -3,6 +3,7 @@
  * that failed on the device is not lost: its failure stays with the queue and comes out of the next wait.
  */
 #include "device/backend.h"
+#include "device/trace.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,13 @@ static unsigned release_event(lw_event *event)
 	return 1;
 }
 
+/* With the lock held: a command that ended. */
+static void tell_trace(lw_event *event)
+{
+	if (event->record)
+		lw_trace_ended(event->queue->device->trace, event);
+}
+
 /*
  * With the lock held: forgets the commands that ended, and keeps the first failure. Gives how many references to the
  * queue went with them.
@@ -89,6 +97,7 @@ static unsigned reap(lw_queue *q)
 			q->failed = status;
 			snprintf(q->failure, sizeof q->failure, "%s", lw_last_error());
 		}
+		tell_trace(event);
 		released += release_event(event);
 		ended++;
 	}
@@ -111,11 +120,22 @@ void lw_queue_destroy(lw_queue **queue)
 	for (size_t i = 0; i < q->pending_count; i++)
 		released += release_event(q->pending[i]);
 	q->pending_count = 0;
+	if (q->device->trace)
+		lw_trace_forget(q->device->trace, q);
 	unlock_and_release(q, released);
 	*queue = NULL;
 }
 
 lw_device *lw_queue_device(const lw_queue *queue) { return queue->device; }
+
+void lw_queue_name(lw_queue *queue, const char *name) { queue->name = name; }
+
+void lw_queue_label(lw_queue *queue, lw_label label)
+{
+	pthread_mutex_lock(&queue->lock);
+	queue->label = label;
+	pthread_mutex_unlock(&queue->lock);
+}
 
 uint64_t lw_queue_launches(const lw_queue *queue)
 {
@@ -129,14 +149,14 @@ uint64_t lw_queue_launches(const lw_queue *queue)
 }
 
 /* Books a command that the backend accepted; takes the handle. */
-static lw_status book(lw_queue *q, void *handle, unsigned launches, lw_event **event)
+static lw_status book(lw_queue *q, void *handle, const lw_command *command, lw_event **event)
 {
 	lw_event *e = NULL;
 	lw_status status;
 	unsigned released = 0;
 
 	pthread_mutex_lock(&q->lock);
-	q->launches += launches;
+	q->launches += command->kind == LW_TRACED_LAUNCH;
 	if (q->pending_count >= REAP_FROM)
 		released = reap(q);
 	status = lw_grow(&q->pending, &q->pending_capacity, q->pending_count + 1, sizeof q->pending[0]);
@@ -150,6 +170,8 @@ static lw_status book(lw_queue *q, void *handle, unsigned launches, lw_event **e
 		*e = (lw_event){.queue = q, .handle = handle, .references = event ? 2 : 1};
 		q->pending[q->pending_count++] = e;
 		q->references++;
+		if (q->device->trace)
+			e->record = lw_trace_command(q->device->trace, q, command);
 		if (event)
 			*event = e;
 	} else {
@@ -180,7 +202,7 @@ lw_status lw_queue_write(lw_queue *queue, lw_buf *buf, size_t offset, size_t byt
 	if (bytes == 0 || queue->rehearsing)
 		return LW_OK;
 	LW_TRY(naming_device(queue, queue->device->backend->write(queue, buf, offset, bytes, data, &handle)));
-	return book(queue, handle, 0, event);
+	return book(queue, handle, &(lw_command){.kind = LW_TRACED_TRANSFER, .name = "write", .bytes = (double)bytes}, event);
 }
 
 lw_status lw_queue_read(lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes, void *data, lw_event **event)
@@ -193,7 +215,7 @@ lw_status lw_queue_read(lw_queue *queue, lw_buf *buf, size_t offset, size_t byte
 	if (bytes == 0 || queue->rehearsing)
 		return LW_OK;
 	LW_TRY(naming_device(queue, queue->device->backend->read(queue, buf, offset, bytes, data, &handle)));
-	return book(queue, handle, 0, event);
+	return book(queue, handle, &(lw_command){.kind = LW_TRACED_TRANSFER, .name = "read", .bytes = (double)bytes}, event);
 }
 
 lw_status lw_queue_copy(lw_queue *queue, lw_buf *from, size_t from_offset, lw_buf *to, size_t to_offset, size_t bytes,
@@ -212,7 +234,7 @@ lw_status lw_queue_copy(lw_queue *queue, lw_buf *from, size_t from_offset, lw_bu
 		return lw_fail(LW_E_ARGUMENT, "copy: %zu bytes from %zu to %zu of the same buffer overlap", bytes,
 			       start, goal);
 	LW_TRY(naming_device(queue, queue->device->backend->copy(queue, from, from_offset, to, to_offset, bytes, &handle)));
-	return book(queue, handle, 0, event);
+	return book(queue, handle, &(lw_command){.kind = LW_TRACED_TRANSFER, .name = "copy", .bytes = (double)bytes}, event);
 }
 
 lw_status lw_queue_fill(lw_queue *queue, lw_buf *buf, size_t offset, size_t bytes, uint32_t pattern, lw_event **event)
@@ -227,7 +249,7 @@ lw_status lw_queue_fill(lw_queue *queue, lw_buf *buf, size_t offset, size_t byte
 	if (bytes == 0 || queue->rehearsing)
 		return LW_OK;
 	LW_TRY(naming_device(queue, queue->device->backend->fill(queue, buf, offset, bytes, pattern, &handle)));
-	return book(queue, handle, 0, event);
+	return book(queue, handle, &(lw_command){.kind = LW_TRACED_FILL, .name = "fill", .bytes = (double)bytes}, event);
 }
 
 static lw_status check_group(const lw_launch *launch)
@@ -310,7 +332,8 @@ lw_status lw_queue_launch(lw_queue *queue, const lw_launch *launch, lw_event **e
 		if (launch->global[d] == 0)
 			return LW_OK;
 	LW_TRY(naming_device(queue, queue->device->backend->launch(queue, launch, &handle)));
-	return book(queue, handle, 1, event);
+	return book(queue, handle, &(lw_command){.kind = LW_TRACED_LAUNCH, .name = launch->kernel->name, .flops = launch->flops,
+						 .bytes = launch->bytes}, event);
 }
 
 lw_status lw_queue_gemm(lw_queue *queue, bool transpose_a, bool transpose_b, int m, int n, int k, lw_buf *a, int lda,
@@ -330,7 +353,7 @@ lw_status lw_queue_gemm(lw_queue *queue, bool transpose_a, bool transpose_b, int
 	LW_TRY(check_range(queue, c, 0, ((size_t)(m - 1) * (size_t)ldc + (size_t)n) * 4, "matrix C"));
 	LW_TRY(naming_device(queue, queue->device->backend->gemm(queue, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc,
 								 &handle)));
-	return book(queue, handle, 1, NULL);
+	return book(queue, handle, &(lw_command){.kind = LW_TRACED_LAUNCH, .name = "gemm", .flops = 2.0 * m * n * k}, NULL);
 }
 
 /* Devices do not see each other's events, so between two of them the host waits. */
@@ -343,7 +366,7 @@ lw_status lw_queue_wait_event(lw_queue *queue, lw_event *event)
 	if (event->queue->device != queue->device)
 		return lw_event_wait(event);
 	LW_TRY(naming_device(queue, queue->device->backend->wait_event(queue, event->handle, &handle)));
-	return book(queue, handle, 0, NULL);
+	return book(queue, handle, &(lw_command){.kind = LW_TRACED_WAIT, .name = "wait", .awaited = event->queue}, NULL);
 }
 
 lw_status lw_queue_mark(lw_queue *queue, lw_event **event)
@@ -354,7 +377,7 @@ lw_status lw_queue_mark(lw_queue *queue, lw_event **event)
 	if (queue->rehearsing)
 		return LW_OK;
 	LW_TRY(naming_device(queue, queue->device->backend->mark(queue, &handle)));
-	return book(queue, handle, 0, event);
+	return book(queue, handle, &(lw_command){.kind = LW_TRACED_WAIT, .name = NULL}, event);
 }
 
 void lw_queue_rehearse(lw_queue *queue, bool rehearse) { queue->rehearsing = rehearse; }
@@ -362,6 +385,14 @@ void lw_queue_rehearse(lw_queue *queue, bool rehearse) { queue->rehearsing = reh
 bool lw_queue_rehearses(const lw_queue *queue) { return queue->rehearsing; }
 
 lw_status lw_queue_flush(lw_queue *queue) { return naming_device(queue, queue->device->backend->flush(queue)); }
+
+static double wait_begins(const lw_queue *q) { return q->device->trace ? lw_now() : 0; }
+
+static void wait_ends(const lw_queue *q, double began)
+{
+	if (q->device->trace)
+		lw_trace_host_wait(q->device->trace, q, began);
+}
 
 /* With the lock held. */
 static lw_status report_failure(const lw_queue *q)
@@ -371,9 +402,11 @@ static lw_status report_failure(const lw_queue *q)
 
 lw_status lw_queue_finish(lw_queue *queue)
 {
+	const double began = wait_begins(queue);
 	lw_status status = naming_device(queue, queue->device->backend->finish(queue));
 	unsigned released;
 
+	wait_ends(queue, began);
 	pthread_mutex_lock(&queue->lock);
 	released = reap(queue);
 	if (queue->failed != LW_OK) /* the command that failed says more */
@@ -389,6 +422,10 @@ void lw_queue_drain(lw_queue *queue)
 
 	lw_copy_string(&error, lw_last_error());
 	queue->device->backend->finish(queue);
+	pthread_mutex_lock(&queue->lock);
+	for (size_t i = 0; i < queue->pending_count; i++)
+		tell_trace(queue->pending[i]);
+	pthread_mutex_unlock(&queue->lock);
 	lw_fail(LW_OK, "%s", error ? error : "");
 	free(error);
 }
@@ -398,11 +435,14 @@ lw_status lw_event_wait(lw_event *event)
 	lw_queue *q;
 	lw_status status, waited;
 	unsigned released;
+	double began;
 
 	if (!event)
 		return LW_OK;
 	q = event->queue;
+	began = wait_begins(q);
 	waited = naming_device(q, q->device->backend->event_wait(event->handle));
+	wait_ends(q, began);
 	pthread_mutex_lock(&q->lock);
 	released = reap(q);
 	status = report_failure(q);
@@ -418,8 +458,14 @@ lw_status lw_event_wait(lw_event *event)
 
 lw_status lw_event_seconds(lw_event *event, double *seconds)
 {
+	lw_times times;
+
 	*seconds = 0;
-	return event ? event->queue->device->backend->event_seconds(event->handle, seconds) : LW_OK;
+	if (!event)
+		return LW_OK;
+	LW_TRY(event->queue->device->backend->event_times(event->handle, &times));
+	*seconds = 1e-9 * (double)(times.end - times.start);
+	return LW_OK;
 }
 
 void lw_event_destroy(lw_event **event)

@@ -5,6 +5,7 @@
  */
 #include "device/backend.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -248,11 +249,13 @@ static lw_status sim_event_state(void *event, bool *done)
 	return e->status == LW_OK ? LW_OK : lw_fail(e->status, "a command failed on the device: simulated failure");
 }
 
-static lw_status sim_event_seconds(void *event, double *seconds)
+static uint64_t nanoseconds(double seconds) { return (uint64_t)llround(1e9 * seconds); }
+
+static lw_status sim_event_times(void *event, lw_times *times)
 {
 	const sim_event *e = event;
 
-	*seconds = e->end - e->start;
+	*times = (lw_times){nanoseconds(e->start), nanoseconds(e->end)};
 	return LW_OK;
 }
 
@@ -300,7 +303,7 @@ static const lw_backend backend = {
 	.mark = sim_mark,
 	.event_wait = sim_event_wait,
 	.event_state = sim_event_state,
-	.event_seconds = sim_event_seconds,
+	.event_times = sim_event_times,
 	.event_destroy = free,
 	.program_create = sim_program_create,
 	.program_binary = sim_program_binary,

@@ -19,7 +19,7 @@ struct lw_executor {
 	bool train_prepared, evaluate_prepared; /* their kernels are built */
 	lw_buf *arena;
 	size_t arena_bytes;
-	device_batch batches[2]; /* one is computed with while the other's upload may be under way */
+	device_batch batches[3]; /* one is computed with; the next one waits, or its upload is under way, and so may be the one after it */
 	int current;
 	lw_queue *transfers; /* made when there is a batch to fetch ahead */
 	int32_t *host_labels;    /* of a partial batch: the rest is -1 */
@@ -27,7 +27,6 @@ struct lw_executor {
 	lw_cut cut;
 	lw_buf **params[2], **gradients[LW_MAX_RUNS]; /* slices of the caller's arenas, by parameter */
 	int which; /* of params */
-	double *seconds; /* by instruction, while a step is profiled; else NULL */
 	int *last_write; /* instruction of the train tape after which a parameter's gradient is complete */
 };
 
@@ -199,7 +198,7 @@ void lw_executor_destroy(lw_executor **executor)
 	free(e->last_write);
 	free(e->host_labels);
 	lw_queue_destroy(&e->transfers);
-	for (int i = 0; i < 2; i++) {
+	for (size_t i = 0; i < LW_COUNT(e->batches); i++) {
 		lw_event_destroy(&e->batches[i].ready);
 		lw_buf_destroy(&e->batches[i].images);
 		lw_buf_destroy(&e->batches[i].labels);
@@ -261,7 +260,7 @@ static lw_status run_backward(lw_executor *e, lw_instruction *instruction, int i
 		if (instruction->param_gradients[slot] && !sliced)
 			call.param_gradient[slot] = e->gradients[0][node->params[slot]];
 	LW_TRY(sliced ? run_sliced(e, instruction, &call) : node->op->backward(&e->context, &call));
-	for (int slot = 0; e->options.gradient_ready && !e->seconds && slot < node->rule.param_count; slot++)
+	for (int slot = 0; e->options.gradient_ready && slot < node->rule.param_count; slot++)
 		if (e->last_write[node->params[slot]] == index)
 			LW_TRY(e->options.gradient_ready(e->options.user, node->params[slot]));
 	return LW_OK;
@@ -314,16 +313,14 @@ static lw_status run_instruction(lw_executor *e, const lw_tape *tape, int index,
 static lw_status run(lw_executor *e, const lw_tape *tape, uint32_t step)
 {
 	for (size_t k = 0; k < tape->count; k++) {
-		const double began = e->seconds ? lw_now() : 0;
-		lw_status status = run_instruction(e, tape, (int)k, step);
+		lw_status status;
 
-		if (status == LW_OK && e->seconds)
-			status = lw_queue_finish(e->context.queue);
+		lw_queue_label(e->context.queue, lw_instruction_label(e->net, &tape->instructions[k], e->options.batch));
+		status = run_instruction(e, tape, (int)k, step);
 		if (status != LW_OK)
 			return lw_fail_prefix(status, "layer `%s`", e->net->nodes[tape->instructions[k].node].name);
-		if (e->seconds)
-			e->seconds[k] = lw_now() - began;
 	}
+	lw_queue_label(e->context.queue, (lw_label){0});
 	return LW_OK;
 }
 
@@ -361,12 +358,24 @@ static lw_status prepare(lw_executor *e, bool *prepared, lw_status (*rehearse)(v
 	return status;
 }
 
+/* The batch that comes from there, -1: none; NULL: one that is free. */
+static int find_batch(const lw_executor *e, const float *from)
+{
+	for (int i = 0; i < (int)LW_COUNT(e->batches); i++)
+		if (i != e->current && e->batches[i].from == from)
+			return i;
+	return -1;
+}
+
 lw_status lw_executor_prefetch(lw_executor *e, const float *images, const int32_t *labels)
 {
-	device_batch *next = &e->batches[1 - e->current];
+	const int slot = lw_max_int(find_batch(e, images), find_batch(e, NULL));
+	device_batch *next = &e->batches[slot < 0 ? (e->current + 1) % (int)LW_COUNT(e->batches) : slot];
 
-	if (!e->transfers)
+	if (!e->transfers) {
 		LW_TRY(lw_queue_create(&e->transfers, e->context.device));
+		lw_queue_name(e->transfers, "uploads");
+	}
 	if (!next->images)
 		LW_TRY(create_batch(e, next));
 	next->from = NULL;
@@ -380,17 +389,18 @@ lw_status lw_executor_prefetch(lw_executor *e, const float *images, const int32_
 /* The batch is on the device already, or goes there now. */
 static lw_status take_batch(lw_executor *e, const float *images, const int32_t *labels)
 {
-	device_batch *next = &e->batches[1 - e->current], *now = &e->batches[e->current];
+	const int slot = find_batch(e, images);
+	device_batch *now = &e->batches[slot < 0 ? e->current : slot];
 	lw_status status;
 
-	if (next->from != images) {
+	if (slot < 0) {
 		LW_TRY(lw_queue_write(e->context.queue, now->images, 0, image_bytes(e), images, NULL));
 		return lw_queue_write(e->context.queue, now->labels, 0, label_bytes(e), labels, NULL);
 	}
-	e->current = 1 - e->current;
-	next->from = NULL;
-	status = lw_queue_wait_event(e->context.queue, next->ready);
-	lw_event_destroy(&next->ready);
+	e->current = slot;
+	now->from = NULL;
+	status = lw_queue_wait_event(e->context.queue, now->ready);
+	lw_event_destroy(&now->ready);
 	return status;
 }
 
@@ -399,19 +409,6 @@ lw_status lw_executor_train(lw_executor *e, const float *images, const int32_t *
 	LW_TRY(prepare(e, &e->train_prepared, rehearse_train));
 	LW_TRY(take_batch(e, images, labels));
 	return run(e, &e->train, step);
-}
-
-lw_status lw_executor_profile(lw_executor *e, const float *images, const int32_t *labels, uint32_t step, double *seconds)
-{
-	lw_status status;
-
-	LW_TRY(prepare(e, &e->train_prepared, rehearse_train));
-	LW_TRY(take_batch(e, images, labels));
-	LW_TRY(lw_queue_finish(e->context.queue));
-	e->seconds = seconds;
-	status = run(e, &e->train, step);
-	e->seconds = NULL;
-	return status;
 }
 
 lw_status lw_executor_evaluate(lw_executor *e, const float *images, const int32_t *labels, int count)

@@ -168,6 +168,8 @@ typedef struct lw_tape_options {
 
 /* The instruction's call but for its buffers and counters. */
 void lw_describe_call(const lw_net *net, lw_instruction *instruction, int batch, const lw_share *share, lw_op_call *call);
+/* Its layer, its part ("forward", "backward", "loss", "mask", "sum") and the layer's FLOPs in it. */
+lw_label lw_instruction_label(const lw_net *net, const lw_instruction *instruction, int batch);
 
 lw_status lw_tape_create(lw_tape *tape, const lw_net *net, const lw_tape_options *options);
 void lw_tape_clear(lw_tape *tape);
@@ -231,8 +233,6 @@ void lw_executor_destroy(lw_executor **executor);
 lw_status lw_executor_train(lw_executor *executor, const float *images, const int32_t *labels, uint32_t step);
 /* Starts the upload of the batch that the next lw_executor_train is given (the same pointers), beside what is being computed. */
 lw_status lw_executor_prefetch(lw_executor *executor, const float *images, const int32_t *labels);
-/* As lw_executor_train, waiting after every instruction of the tape: seconds[k] is what instruction k took. gradient_ready is not called. */
-lw_status lw_executor_profile(lw_executor *executor, const float *images, const int32_t *labels, uint32_t step, double *seconds);
 /* Enqueues a forward in evaluation mode over count <= batch images. */
 lw_status lw_executor_evaluate(lw_executor *executor, const float *images, const int32_t *labels, int count);
 /* The last layer's output of the last lw_executor_evaluate: batch x classes floats. */

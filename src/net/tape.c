@@ -80,6 +80,22 @@ void lw_describe_call(const lw_net *net, lw_instruction *instruction, int batch,
 		call->input_shape[call->input_count++] = call->output_shape;
 }
 
+lw_label lw_instruction_label(const lw_net *net, const lw_instruction *instruction, int batch)
+{
+	static const char *const parts[] = {[LW_FORWARD] = "forward", [LW_LOSS] = "loss", [LW_BACKWARD] = "backward",
+					    [LW_ACCUMULATE] = "sum", [LW_MASK] = "mask"};
+	const lw_node *node = &net->nodes[instruction->node];
+	bool data = instruction->kind == LW_FORWARD, params = false;
+
+	if (instruction->kind == LW_BACKWARD) {
+		for (int k = 0; k < node->input_count; k++)
+			data |= instruction->input_gradients[k] >= 0;
+		for (int slot = 0; slot < node->rule.param_count; slot++)
+			params |= instruction->param_gradients[slot];
+	}
+	return (lw_label){node->name, parts[instruction->kind], node->rule.flops * batch * (data + params)};
+}
+
 static const lw_share *share_of(const builder *b) { return b->options->cut ? &b->options->cut->share : NULL; }
 
 /* Whether the layer's statistics, and so its gradients, are those of all shares' images. */

@@ -325,23 +325,6 @@ static lw_status create_owners(lw_plan *plan, const lw_workload *workload)
 
 /* --- All together --- */
 
-static lw_status create_queues(lw_plan *plan)
-{
-	for (size_t i = 0; i < plan->owner_count; i++) {
-		lw_member *member = &plan->members[plan->owners[i].member];
-
-		if (!plan->lanes[0].direct && computes(member) && !member->updates)
-			LW_TRY(lw_queue_create(&member->updates, member->device));
-	}
-	for (size_t i = 0; i < plan->lane_count; i++) {
-		lw_member *member = &plan->members[plan->lanes[i].member];
-
-		if (!plan->lanes[0].direct && !member->in_place && !member->transfers)
-			LW_TRY(lw_queue_create(&member->transfers, member->device));
-	}
-	return LW_OK;
-}
-
 /* What a device itself refuses is its failure, and the others may go on without it. */
 static lw_status blame(lw_plan *plan, int member, lw_status status)
 {
@@ -349,6 +332,32 @@ static lw_status blame(lw_plan *plan, int member, lw_status status)
 		return status;
 	plan->members[member].lost = true;
 	return lw_fail_prefix(status, "device %s", lw_device_label(plan->members[member].device));
+}
+
+static lw_status create_queue(lw_queue **queue, const lw_member *member, const char *name)
+{
+	if (*queue)
+		return LW_OK;
+	LW_TRY(lw_queue_create(queue, member->device));
+	lw_queue_name(*queue, name);
+	return LW_OK;
+}
+
+static lw_status create_queues(lw_plan *plan)
+{
+	for (size_t i = 0; i < plan->owner_count; i++) {
+		lw_member *member = &plan->members[plan->owners[i].member];
+
+		if (!plan->lanes[0].direct && computes(member))
+			LW_TRY(blame(plan, plan->owners[i].member, create_queue(&member->updates, member, "updates")));
+	}
+	for (size_t i = 0; i < plan->lane_count; i++) {
+		lw_member *member = &plan->members[plan->lanes[i].member];
+
+		if (!plan->lanes[0].direct && !member->in_place)
+			LW_TRY(blame(plan, plan->lanes[i].member, create_queue(&member->transfers, member, "transfers")));
+	}
+	return LW_OK;
 }
 
 static lw_status create_work(lw_plan *plan)

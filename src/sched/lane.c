@@ -311,13 +311,3 @@ lw_status lw_lane_prefetch(lw_lane *lane, const float *images, const int32_t *la
 
 	return lw_executor_prefetch(lane->executor, images + (size_t)lane->first_image * pixels, labels + lane->first_image);
 }
-
-lw_status lw_lane_profile(lw_lane *lane, const float *images, const int32_t *labels, double *seconds)
-{
-	lw_plan *plan = lane->plan;
-
-	LW_TRY(send_parameters(lane));
-	lw_executor_use(lane->executor, plan->which);
-	LW_TRY(lw_executor_profile(lane->executor, images, labels, (uint32_t)(plan->step + 1), seconds));
-	return finish(lane);
-}

@@ -98,6 +98,7 @@ static lw_status add_member(lw_plan *plan, lw_device *device, bool opened)
 
 	*member = (lw_member){.device = device, .opened = opened};
 	LW_TRY(lw_queue_create(&member->queue, device));
+	lw_queue_name(member->queue, opened ? "updates" : "compute");
 	return lw_plan_open_tuning(plan, member);
 }
 

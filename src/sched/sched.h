@@ -225,8 +225,6 @@ void lw_lane_clear(lw_lane *lane);
 /* Jobs of its worker: a training step; an evaluation. */
 lw_status lw_lane_train(void *lane);
 lw_status lw_lane_evaluate(void *lane);
-/* Its share of a step, waiting after every instruction of its tape. */
-lw_status lw_lane_profile(lw_lane *lane, const float *images, const int32_t *labels, double *seconds);
 lw_status lw_lane_prefetch(lw_lane *lane, const float *images, const int32_t *labels);
 
 /* --- owner.c --- */

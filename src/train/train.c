@@ -32,7 +32,7 @@ typedef struct run {
 
 void lw_train_defaults(lw_train_options *options)
 {
-	*options = (lw_train_options){.epochs = 1, .shuffle = true, .seed = 1, .checkpoint_keep = 2};
+	*options = (lw_train_options){.epochs = 1, .shuffle = true, .seed = 1, .checkpoint_keep = 2, .trace_steps = 20};
 }
 
 void lw_train_summary_clear(lw_train_summary *summary)
@@ -204,6 +204,17 @@ static lw_status step(run *r, double *loss)
 	return LW_OK;
 }
 
+static lw_status traced_step(run *r, double *loss)
+{
+	lw_trace *trace = r->done_steps < r->options->trace_steps ? r->options->trace : NULL;
+	lw_status status;
+
+	lw_trace_begin_step(trace, r->now.step + 1);
+	status = step(r, loss);
+	lw_trace_end_step(trace);
+	return status;
+}
+
 static void tell(const run *r, double loss, bool evaluated)
 {
 	const lw_train_summary *s = r->summary;
@@ -276,7 +287,7 @@ static lw_status loop(run *r)
 		double loss;
 		int number;
 
-		status = step(r, &loss);
+		status = traced_step(r, &loss);
 		if (status != LW_OK)
 			return give_up(r, status);
 		number = o->interrupted ? o->interrupted(o->user) : 0;

@@ -126,6 +126,7 @@ row = [row for row in json.load(open("out")) if row["bench"] == "step"][0]
 assert 0.01 < row["ratio"] < 100 and 0 < row["activation_bytes"] < row["peak_resident_bytes"], row
 PYTHON
 done
+expect 0 'conv1 +forward' bench step --arch lenet --batch 4 --repeat 2 --profile --format csv
 expect 0 '' bench conv --shape 2,4,8,8,4,3,3,1,1 --packed --repeat 2
 expect 1 'recipe.yaml: the table of an earlier bench' bench peak --compare recipe.yaml
 expect 2 'gemm takes no --pass' bench gemm --pass fwd
