@@ -11,7 +11,7 @@ names = {(event["pid"], event["tid"], event["name"]): event["args"]["name"] for 
 lanes = sorted({(event["pid"], event["tid"]) for event in events})
 titles = [(names[lane + ("process_name",)], names[lane + ("thread_name",)]) for lane in lanes]
 assert trace["otherData"]["left_out"] == 0
-assert titles[0] == ("host", "thread 1") and len(titles) == 3 and sorted(title[1] for title in titles[1:]) == ["compute", "transfers"], titles
+assert titles[0] == ("host", "thread 1") and len(titles) == 3 and sorted(title[1] for title in titles[1:]) == ["compute", "uploads"], titles
 assert titles[1][0] == titles[2][0] != "host", titles
 
 by_step = collections.defaultdict(list)
@@ -53,7 +53,7 @@ assert abs(sum(part["seconds"] for part in profile["parts"]) - sum(row["seconds"
 assert sorted(row["part"] for row in profile["sums"]) == ["backward", "forward", "loss", "transfer", "update"], profile["sums"]
 idle = {queue["queue"]: queue["idle"] for queue in profile["queues"]}
 busy = sum(part["share"] for part in profile["parts"])
-assert abs(2 - idle["compute"] - idle["transfers"] - busy) < 0.02 and 0 <= profile["overlap"] <= 1, (idle, busy)
+assert abs(2 - idle["compute"] - idle["uploads"] - busy) < 0.02 and 0 <= profile["overlap"] <= 1, (idle, busy)
 PYTHON
 
 echo "as text; a run that begins at its end; wrong requests"
