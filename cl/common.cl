@@ -53,13 +53,43 @@
 #define LW_INT8 int8
 #define LW_INT16 int16
 #define LW_LOAD1(p) (*(p))
+#define LW_STORE1(v, p) (*(p) = (v))
+#if LW_DEVICE_CPU && defined(__clang__) && !defined(__SPIR__) && !defined(__SPIR64__)
+/* PoCL's vload and vstore go through halves of halves, in which its compiler may then compute: here vectors that may lie anywhere. */
+#define LW_DEFINE_ACCESS(space, T, width)                                                                              \
+	static inline T##width __attribute__((overloadable)) lw_load_##width(space const T *p)                         \
+	{                                                                                                              \
+		return *(space const lw_##T##width *)p;                                                                \
+	}                                                                                                              \
+	static inline void __attribute__((overloadable)) lw_store_##width(T##width v, space T *p)                      \
+	{                                                                                                              \
+		*(space lw_##T##width *)p = v;                                                                         \
+	}
+#define LW_DEFINE_ACCESSES(T, width)                                                                                   \
+	typedef T lw_##T##width __attribute__((ext_vector_type(width), aligned(4)));                                   \
+	LW_DEFINE_ACCESS(__global, T, width)                                                                           \
+	LW_DEFINE_ACCESS(__local, T, width)                                                                            \
+	LW_DEFINE_ACCESS(__private, T, width)
+LW_DEFINE_ACCESSES(float, 4)
+LW_DEFINE_ACCESSES(float, 8)
+LW_DEFINE_ACCESSES(float, 16)
+LW_DEFINE_ACCESSES(int, 4)
+LW_DEFINE_ACCESSES(int, 8)
+LW_DEFINE_ACCESSES(int, 16)
+#define LW_LOAD4(p) lw_load_4(p)
+#define LW_LOAD8(p) lw_load_8(p)
+#define LW_LOAD16(p) lw_load_16(p)
+#define LW_STORE4(v, p) lw_store_4(v, p)
+#define LW_STORE8(v, p) lw_store_8(v, p)
+#define LW_STORE16(v, p) lw_store_16(v, p)
+#else
 #define LW_LOAD4(p) vload4(0, p)
 #define LW_LOAD8(p) vload8(0, p)
 #define LW_LOAD16(p) vload16(0, p)
-#define LW_STORE1(v, p) (*(p) = (v))
 #define LW_STORE4(v, p) vstore4(v, 0, p)
 #define LW_STORE8(v, p) vstore8(v, 0, p)
 #define LW_STORE16(v, p) vstore16(v, 0, p)
+#endif
 /* An unaligned vector of `width` floats (or ints, by the type of p) from or to p. */
 #define LW_LOAD(width, p) LW_JOIN(LW_LOAD, width)(p)
 #define LW_STORE(width, v, p) LW_JOIN(LW_STORE, width)(v, p)

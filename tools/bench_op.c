@@ -41,9 +41,9 @@ static const op_case cases[] = {
 	{.kind = "dropout", .training = true, .forward = 2, .backward = 2, .shape = BIG},
 	{.kind = "flatten", .forward = 2, .backward = 2, .shape = BIG},
 	{.kind = "flatten", .forward = 2, .backward = 2, .shape = {64, 6, 6, 256}},
-	{.kind = "add", .inputs = 2, .forward = 3, .backward = 4, .shape = BIG},
-	{.kind = "add", .note = "relu", .inputs = 2, .relu = true, .forward = 3, .backward = 4, .shape = BIG},
-	{.kind = "add", .note = "4 inputs", .inputs = 4, .forward = 5, .backward = 8, .shape = {10, 112, 112, 64}},
+	{.kind = "add", .inputs = 2, .forward = 3, .backward = 3, .shape = BIG},
+	{.kind = "add", .note = "relu", .inputs = 2, .relu = true, .forward = 3, .backward = 3, .shape = BIG},
+	{.kind = "add", .note = "4 inputs", .inputs = 4, .forward = 5, .backward = 5, .shape = {10, 112, 112, 64}},
 	{.kind = "concat", .inputs = 2, .forward = 4, .backward = 4, .shape = {10, 112, 112, 64}},
 };
 

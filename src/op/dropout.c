@@ -19,7 +19,7 @@ static lw_status drop(const lw_op_context *context, const lw_op_call *call, lw_b
 	lw_launch launch;
 
 	if (!call->training && !mask)
-		return lw_op_copy(context, count, from, to);
+		return lw_op_copy(context, count, from, to, NULL);
 	if (runs)
 		lw_variant_option(&variant, "STREAM", lw_op_streams(context->device, count, LW_OP_RUN));
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));

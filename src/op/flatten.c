@@ -23,7 +23,7 @@ static lw_status transpose(const lw_op_context *context, lw_shape image, int row
 	lw_launch launch;
 
 	if ((rows == 1 || columns == 1) && !mask)
-		return lw_op_copy(context, count, from, to);
+		return lw_op_copy(context, count, from, to, NULL);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, from);
 	lw_arg_buf(&launch, to);

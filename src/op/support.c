@@ -66,7 +66,25 @@ void lw_op_items(lw_launch *launch, size_t items)
 	lw_launch_1d(launch, lw_round_up(items, 256), 0);
 }
 
-lw_status lw_op_copy(const lw_op_context *context, size_t floats, lw_buf *from, lw_buf *to)
+lw_status lw_op_copy(const lw_op_context *context, size_t floats, lw_buf *from, lw_buf *to, lw_buf *also)
 {
-	return lw_queue_copy(context->queue, from, 0, to, 0, floats * sizeof(float), NULL);
+	lw_variant variant = {.source = "add", .function = "copy_runs"};
+	lw_launch launch;
+
+	if (lw_op_form(context) == LW_SCALAR) {
+		LW_TRY(lw_queue_copy(context->queue, from, 0, to, 0, floats * sizeof(float), NULL));
+		return also ? lw_queue_copy(context->queue, from, 0, also, 0, floats * sizeof(float), NULL) : LW_OK;
+	}
+	/* CPUs' drivers copy on one core, and through the caches */
+	lw_variant_option(&variant, "VECTOR", lw_op_vector_width(context->device, floats));
+	lw_variant_option(&variant, "STREAM", lw_op_streams(context->device, floats, LW_OP_RUN));
+	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
+	lw_arg_buf(&launch, from);
+	lw_arg_buf(&launch, to);
+	lw_arg_buf(&launch, also);
+	lw_arg_int(&launch, (int)floats);
+	lw_arg_int(&launch, LW_OP_RUN);
+	lw_launch_1d(&launch, lw_op_runs(floats), 1);
+	launch.bytes = (also ? 12.0 : 8.0) * (double)floats;
+	return lw_queue_launch(context->queue, &launch, NULL);
 }

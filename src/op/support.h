@@ -26,8 +26,8 @@ lw_status lw_op_same_shape(const char *kind, const lw_shape *inputs, int input_c
 /* A launch of at least `items` work-items, one per element; the kernel leaves those past the end alone. */
 void lw_op_items(lw_launch *launch, size_t items);
 
-/* to = from, elements in order */
-lw_status lw_op_copy(const lw_op_context *context, size_t floats, lw_buf *from, lw_buf *to);
+/* to and also, which may be NULL, = from, elements in order */
+lw_status lw_op_copy(const lw_op_context *context, size_t floats, lw_buf *from, lw_buf *to, lw_buf *also);
 
 /*
  * Whether kernels in vectors should store `floats` around the caches (option STREAM): more than these hold would be read

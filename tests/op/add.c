@@ -7,6 +7,8 @@ static const lw_op_case cases[] = {
 	{.name = "two", .input_count = 2, .inputs = {{2, 3, 5, 7}, {2, 3, 5, 7}}},
 	{.name = "two values", .input_count = 2, .inputs = {{1, 1, 1, 1}, {1, 1, 1, 1}}},
 	{.name = "four", .input_count = 4, .inputs = {{1, 4, 4, 3}, {1, 4, 4, 3}, {1, 4, 4, 3}, {1, 4, 4, 3}}},
+	{.name = "eight", .input_count = 8, .inputs = {{1, 2, 3, 7}, {1, 2, 3, 7}, {1, 2, 3, 7}, {1, 2, 3, 7}, {1, 2, 3, 7}, {1, 2, 3, 7}, {1, 2, 3, 7}, {1, 2, 3, 7}}},
+	{.name = "five, relu", .input_count = 5, .inputs = {{1, 5, 3, 6}, {1, 5, 3, 6}, {1, 5, 3, 6}, {1, 5, 3, 6}, {1, 5, 3, 6}}, .relu = true},
 	{.name = "NaN, infinities", .input_count = 2, .inputs = {{1, 8, 8, 8}, {1, 8, 8, 8}}, .values = LW_VALUES_SPECIAL},
 	{.name = "two, relu", .input_count = 2, .inputs = {{2, 3, 5, 7}, {2, 3, 5, 7}}, .relu = true},
 	{.name = "three, relu", .input_count = 3, .inputs = {{1, 9, 5, 7}, {1, 9, 5, 7}, {1, 9, 5, 7}}, .relu = true},
