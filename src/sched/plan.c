@@ -67,11 +67,15 @@ out:
 	return status;
 }
 
+/* Slices of a reproducible step, where the batch has as many images: the sums over it that devices may share. */
+enum { SLICES = 4 };
+
 static lw_status create_executor(lw_plan *plan)
 {
 	lw_executor_options options = {.batch = plan->options.batch,
 				       .precision = plan->options.precision,
 				       .reproducible = plan->options.reproducible,
+				       .slices = plan->options.reproducible ? lw_min_int(SLICES, plan->options.batch) : 0,
 				       .tuning = plan->tuning,
 				       .label_smoothing = plan->options.label_smoothing,
 				       .seed = plan->options.seed,
