@@ -185,19 +185,13 @@ static lw_status update(lw_owner *owner, lw_owned *owned, lw_buf *scale, bool fr
 	return plan->member_count > 1 ? move_parcel(owner, parcel, fresh ? to : from, lw_arena_fetch) : LW_OK;
 }
 
-/* For traces: its first parameter's. */
-static const char *parcel_name(const lw_owner *owner, const lw_plan_parcel *parcel)
-{
-	return owner->plan->net->params[owner->plan->order[parcel->first_param]].name;
-}
-
 lw_status lw_owner_enqueue(lw_owner *owner, lw_owned *owned)
 {
 	const lw_plan_parcel *parcel = &owner->plan->parcels[owned->parcel];
 
-	lw_queue_label(owner->context.queue, (lw_label){.layer = parcel_name(owner, parcel), .part = "gather"});
+	lw_queue_label(owner->context.queue, (lw_label){.layer = parcel->rule->name, .part = "gather"});
 	LW_TRY(sum(owner, owned));
-	lw_queue_label(owner->context.queue, (lw_label){.layer = parcel_name(owner, parcel), .part = "update"});
+	lw_queue_label(owner->context.queue, (lw_label){.layer = parcel->rule->name, .part = "update"});
 	LW_TRY(lw_chunk_norms(&owner->context, owned->chunks, (int)parcel->chunks, owned->gradients[0], owned->norms));
 	if (!parcel->clipped && owner->plan->mode == LW_UPDATE_ALL)
 		LW_TRY(update(owner, owned, NULL, true));
@@ -211,6 +205,7 @@ static lw_status coefficients(lw_owner *owner)
 {
 	const lw_plan *plan = owner->plan;
 
+	lw_queue_label(owner->context.queue, (lw_label){.layer = "gradient norms", .part = "update"});
 	return lw_clip_coefficients(&owner->context, owner->chunks, (int)plan->chunk_count, owner->norms, owner->domain_of_row,
 				    (int)plan->rows.count, owner->limits, (int)plan->rows.domain_count, owner->scale, owner->domain_norms);
 }
@@ -225,7 +220,7 @@ static lw_status read_coefficients(lw_owner *owner)
 
 static lw_status update_clipped(lw_owner *owner)
 {
-	lw_queue_label(owner->context.queue, (lw_label){.layer = "clipped parcels", .part = "update"});
+	lw_queue_label(owner->context.queue, (lw_label){.layer = "clipped", .part = "update"});
 	for (size_t i = 0; owner->plan->mode == LW_UPDATE_ALL && i < owner->count; i++)
 		if (owner->plan->parcels[owner->owned[i].parcel].clipped)
 			LW_TRY(update(owner, &owner->owned[i], owner->scale, true));
