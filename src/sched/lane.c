@@ -232,7 +232,7 @@ static lw_status take_parameters(lw_lane *lane, bool *taken, bool all)
 static lw_status report_arrivals(lw_lane *lane)
 {
 	lw_plan *plan = lane->plan;
-	const bool copies = member_of(lane)->transfers && plan->mode == LW_UPDATE_ALL;
+	const bool copies = !lane->direct && member_of(lane)->transfers && plan->mode == LW_UPDATE_ALL;
 	lw_status status = LW_OK;
 	bool *taken = NULL;
 

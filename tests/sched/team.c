@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "device/backend.h"
 #include "sched/sched.h"
 #include "sched/shares.h"
 #include <math.h>
@@ -134,7 +135,6 @@ static void download(outcome *o, lw_plan *plan, lw_net *net)
 
 static outcome train(setup *s, lw_device *const *list)
 {
-	const size_t groups = s->batchnorm ? 4 : 4;
 	lw_net *net = make_net(s->batchnorm);
 	outcome o = {0};
 	lw_plan *plan;
@@ -143,7 +143,7 @@ static outcome train(setup *s, lw_device *const *list)
 		s->groups[0].match_count = 1;
 	s->options.shares = s->shares;
 	s->options.share_count = s->devices;
-	OK(lw_plan_create(&plan, net, list, s->devices, &s->optim, s->groups, groups, &s->options));
+	OK(lw_plan_create(&plan, net, list, s->devices, &s->optim, s->groups, 4, &s->options));
 	for (int k = 0; k < STEPS; k++) {
 		lw_step_result result;
 
@@ -269,6 +269,50 @@ static void reproducible_is_the_same_for_all(void **state)
 	free(alone.weights);
 }
 
+/* What is no CPU gets copies of everything, and its kernels are GPUs': the same bits still. */
+static void memory_of_its_own_changes_no_bit(void **state)
+{
+	static const double shares[][3] = {{1, 0, 0}, {1, 1, 2}, {0, 1, 0}, {3, 1, 0}};
+	setup s = standard("adam");
+	outcome alone;
+
+	(void)state;
+	s.options.reproducible = true;
+	s.optim.clip_norm = 0.5;
+	alone = train(&s, devices);
+	s.devices = 3;
+	devices[0]->info.type = LW_DEVICE_ACCELERATOR;
+	for (size_t i = 0; i < LW_COUNT(shares); i++) {
+		outcome o;
+
+		memcpy(s.shares, shares[i], sizeof shares[i]);
+		s.groups[1].device = i % 2 ? lw_device_label(devices[0]) : NULL;
+		s.groups[2].device = i % 2 ? NULL : lw_device_label(devices[0]);
+		s.move[2] = "fc";
+		s.to[2] = (int)i % 3;
+		o = train(&s, devices);
+		expect_same(&alone, &o);
+		free(o.weights);
+	}
+	s.devices = 1;
+	s.groups[1].device = s.groups[2].device = s.move[2] = NULL;
+	s.shares[0] = 1;
+	for (int clips = 1; clips >= 0; clips--) { /* nobody to keep a copy for */
+		outcome o;
+
+		s.optim.clip_norm = clips ? 0.5 : 0;
+		o = train(&s, devices);
+		devices[0]->info.type = LW_DEVICE_CPU;
+		free(alone.weights);
+		alone = train(&s, devices);
+		devices[0]->info.type = LW_DEVICE_ACCELERATOR;
+		expect_same(&alone, &o);
+		free(o.weights);
+	}
+	devices[0]->info.type = LW_DEVICE_CPU;
+	free(alone.weights);
+}
+
 static void groups_apply_one_by_one(void **state)
 {
 	setup s = standard("adam");
@@ -349,6 +393,7 @@ int main(void)
 		cmocka_unit_test(for_a_split_owners_change_no_bit),
 		cmocka_unit_test(shares_add_up),
 		cmocka_unit_test(reproducible_is_the_same_for_all),
+		cmocka_unit_test(memory_of_its_own_changes_no_bit),
 		cmocka_unit_test(groups_apply_one_by_one),
 		cmocka_unit_test(every_failing_call_is_survived),
 	};
