@@ -135,7 +135,7 @@ static void print_time(const lw_forecast *forecast, FILE *stream)
 		ratio(forecast->work_bound, forecast->makespan));
 }
 
-/* Why parcels are where they are: their groups say so, or else no other owners that were looked at would do better. */
+/* Why parcels are where they are: their groups say so, or else a step would end no earlier, or hardly, with other owners. */
 static void print_reasons(const lw_forecast *forecast, FILE *stream)
 {
 	const char *separator = "; with all on one device: ";
@@ -146,12 +146,8 @@ static void print_reasons(const lw_forecast *forecast, FILE *stream)
 				forecast->devices[d].fixed_parcels, forecast->devices[d].fixed_parcels == 1 ? "" : "s");
 	if (!isfinite(forecast->best_move) || forecast->best_move <= 0)
 		return;
-	if (forecast->best_move > forecast->makespan * (1 - 1e-9))
-		fprintf(stream, "owners by the time of a step: with any parcel moved to another device it ends no earlier than after %.3f ms",
-			forecast->best_move * 1e3);
-	else
-		fprintf(stream, "owners by the time of a step: the search ended before one that would end after %.3f ms",
-			forecast->best_move * 1e3);
+	fprintf(stream, "owners by the time of a step: with a parcel moved to another device it would end after %.3f ms at best",
+		forecast->best_move * 1e3);
 	for (size_t d = 0; d < forecast->device_count; d++) {
 		if (isfinite(forecast->devices[d].alone))
 			fprintf(stream, "%s%s %.3f ms", separator, forecast->devices[d].name, forecast->devices[d].alone * 1e3);
