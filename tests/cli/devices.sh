@@ -1,7 +1,8 @@
 #!/bin/bash
-# devices.sh COMMAND: two devices in one run: what plan and train print of them, shares, offload, and the losses of one device.
+# devices.sh COMMAND: two devices in one run: what plan and train print of them, shares, offload, the losses of one
+# device, and rows of bench on several.
 . "$(dirname "$0")/recipe.sh"
-export POCL_DEVICES="pthread pthread"
+export POCL_DEVICES="pthread pthread pthread"
 both="--device portable:0,portable:1"
 
 run() { # file for stdout, command...
@@ -66,7 +67,24 @@ for precise, most in ("true", 0), ("false", 2e-3):
     assert worst <= most, worst
 PYTHON
 
+echo "bench"
+run rows bench step --recipe recipe.yaml --repeat 2 --format json --on portable:0 --on portable:0,portable:1 --shares 1,3 --reproducible=both
+python3 - <<'PYTHON'
+import json
+peak, *rows = json.load(open("rows"))
+assert peak["variant"].endswith(":0 alone"), peak
+ends = [f"{kind}, on {devices}" for devices in ("portable:0", "portable:0,portable:1") for kind in ("groups", "groups, reproducible")]
+assert [row["variant"] for row in rows] == ["2 " + end for end in ends], rows
+assert all(row["rate"] > 0 and row["peak"] == peak["peak"] for row in rows), rows
+PYTHON
+run rows bench step --arch lenet --batch 4 --repeat 1 --format csv $both
+grep -q '1 group, on portable:0,portable:1' rows || fail "$(cat rows)"
+
 echo "wrong requests"
+refuse 2 'shares: 2 numbers for 3 devices' bench step --arch lenet --on portable:0,portable:1,portable:2 --shares 1,2
+refuse 2 '--shares: numbers of at least 0' bench step --shares 1,
+refuse 2 'conv takes no --on' bench conv --on portable:0
+refuse 2 'conv takes no --reproducible=both' bench conv --reproducible=both
 refuse 2 'shares: 3 numbers for 2 devices' train recipe.yaml $both --set shares=[1,1,1]
 refuse 2 'shares has only zeros' train recipe.yaml $both --set shares=[0,0]
 refuse 2 'expected cpu' train recipe.yaml --set groups.0.offload=gpu
