@@ -17,7 +17,7 @@ typedef struct bench_request {
 	tool_options shared;
 	const char *bench;
 	int repeat;
-	bool tune, reproducible, precision_given, packed;
+	bool tune, plain, reproducible, precision_given, packed; /* plain: not reproducible; a step is measured both ways where both are */
 	const char *compare; /* the table of an earlier run */
 	lw_precision precision;
 	lw_table_format format;
@@ -34,6 +34,10 @@ typedef struct bench_request {
 	const char *freezes[BENCH_MAX_LIST];
 	int freeze_count;
 	bool once, per_group, profile;
+	const char *sets[BENCH_MAX_LIST]; /* names of devices that share a batch, rows each */
+	int set_count;
+	double shares[BENCH_MAX_LIST];
+	int share_count;
 } bench_request;
 
 typedef enum bench_peak { BENCH_FMA, BENCH_COPY, BENCH_TRIAD, BENCH_PEAK_COUNT } bench_peak;
@@ -41,7 +45,7 @@ typedef enum bench_peak { BENCH_FMA, BENCH_COPY, BENCH_TRIAD, BENCH_PEAK_COUNT }
 struct bench;
 typedef struct bench_row {
 	const char *bench, *unit;
-	char shape[64], pass[24], variant[96];
+	char shape[64], pass[24], variant[192];
 	double amount;      /* of one run, in the unit times seconds: FLOPs / 1e9, bytes / 1e9, images */
 	double peak_amount; /* of one run, as the peak counts: FLOPs or bytes, / 1e9 */
 	bench_peak peak;
@@ -55,7 +59,9 @@ typedef struct bench_row {
 
 typedef struct bench {
 	const bench_request *request;
-	lw_device *device;
+	lw_device **devices; /* a step's; others have one alone */
+	size_t device_count;
+	lw_device *device;   /* whose peaks are measured */
 	lw_queue *queue;
 	lw_op_context context;
 	bench_row *rows;

@@ -127,6 +127,14 @@ static lw_status add_memory_rows(bench *b)
 	return LW_OK;
 }
 
+/* Where others are measured, too. */
+static void say_device(const bench *b, bench_row *row)
+{
+	const size_t length = strlen(row->variant);
+
+	snprintf(row->variant + length, sizeof row->variant - length, ", of %s alone", lw_device_label(b->device));
+}
+
 lw_status bench_peak_rows(bench *b, bool all)
 {
 	bench_row kept[BENCH_PEAK_COUNT];
@@ -150,8 +158,11 @@ lw_status bench_peak_rows(bench *b, bool all)
 	}
 	if (all)
 		return LW_OK;
-	for (int k = 0; k < peaks; k++)
+	for (int k = 0; k < peaks; k++) {
 		kept[k] = b->rows[b->peak_rows[k]];
+		if (b->request->set_count || b->device_count > 1)
+			say_device(b, &kept[k]);
+	}
 	for (b->row_count = 0; b->row_count < (size_t)peaks; b->row_count++) {
 		b->rows[b->row_count] = kept[b->row_count];
 		b->peak_rows[b->row_count] = b->row_count;

@@ -1,4 +1,4 @@
-/* Whole training steps on random images: by number of groups, by what is frozen, gradients once or once for each group. */
+/* Whole training steps on random images: by devices, number of groups, what is frozen, gradients once or once for each group. */
 #include "bench.h"
 
 #include <stdlib.h>
@@ -103,8 +103,6 @@ static lw_status make_work(bench *b, work **made)
 		w->plan.batch = r->batch;
 	if (r->precision_given)
 		w->plan.precision = r->precision;
-	if (r->reproducible)
-		w->plan.reproducible = true;
 	*made = w;
 	return make_batch(b, w);
 }
@@ -160,8 +158,73 @@ static lw_status make_groups(bench *b, const work *w, int groups, const char *co
 	return LW_OK;
 }
 
-/* groups 0: the recipe's own, or one. */
-static lw_status add(bench *b, const work *w, int groups, const char *const *freeze, lw_gradients gradients)
+/* Devices that share every batch. */
+typedef struct device_set {
+	const char *names; /* NULL: not to be told, there is one for all rows */
+	lw_device *const *devices;
+	lw_device **opened;
+	size_t count;
+} device_set;
+
+static void destroy_set(void *state)
+{
+	device_set *set = state;
+
+	lw_devices_close(&set->opened, set->count);
+}
+
+/* Those of --on, each opened on its own; else those of --device. */
+static lw_status make_sets(bench *b, device_set **sets, int *count)
+{
+	const bench_request *r = b->request;
+
+	*count = lw_max_int(r->set_count, 1);
+	LW_TRY(bench_memory(b, sets, (size_t)*count * sizeof **sets));
+	if (!r->set_count)
+		**sets = (device_set){b->device_count > 1 ? r->shared.devices : NULL, b->devices, NULL, b->device_count};
+	for (int i = 0; i < r->set_count; i++) {
+		device_set *set = &(*sets)[i];
+
+		set->names = r->sets[i];
+		LW_TRY(lw_devices_open(&set->opened, &set->count, set->names));
+		LW_TRY(bench_own(b, set, destroy_set));
+		set->devices = set->opened;
+	}
+	return LW_OK;
+}
+
+/* What rows differ by. */
+typedef struct choice {
+	const device_set *set;
+	bool reproducible;
+	const char *const *freeze; /* a glob, or NULL */
+	int groups; /* 0: the recipe's own, or one */
+	lw_gradients gradients;
+} choice;
+
+/* One device takes the whole batch, whatever the shares of several. */
+static void choose_shares(const bench_request *r, const device_set *set, lw_plan_options *options)
+{
+	if (r->share_count && (set->count > 1 || r->set_count <= 1)) {
+		options->shares = r->shares;
+		options->share_count = (size_t)r->share_count;
+	} else if (options->share_count != set->count) { /* a recipe's are of the devices that it names */
+		options->share_count = 0;
+	}
+}
+
+static void name_row(bench_row *row, const work *w, const choice *c, size_t count)
+{
+	const size_t groups = count - (*c->freeze != NULL);
+
+	snprintf(row->shape, sizeof row->shape, "%.40s, batch %d", w->name, w->plan.batch);
+	snprintf(row->pass, sizeof row->pass, c->gradients == LW_GRADIENTS_ONCE ? "once" : "per_group");
+	snprintf(row->variant, sizeof row->variant, "%zu group%s%s%.48s%s%s%.64s", groups, groups > 1 ? "s" : "", *c->freeze ? ", frozen " : "",
+		 *c->freeze ? *c->freeze : "", c->reproducible ? ", reproducible" : "", c->set->names ? ", on " : "",
+		 c->set->names ? c->set->names : "");
+}
+
+static lw_status add(bench *b, const work *w, const choice *c)
 {
 	static const lw_tune_options tune = {.budget = 10}; /* as train's */
 	lw_plan_options options = w->plan;
@@ -172,17 +235,19 @@ static lw_status add(bench *b, const work *w, int groups, const char *const *fre
 	bench_row *row;
 	step *s;
 
-	if (groups || *freeze || !used) {
-		LW_TRY(make_groups(b, w, groups ? groups : 1, freeze, &made, &count));
+	if (c->groups || *c->freeze || !used) {
+		LW_TRY(make_groups(b, w, c->groups ? c->groups : 1, c->freeze, &made, &count));
 		used = made;
 	}
-	options.gradients = gradients;
+	options.gradients = c->gradients;
+	options.reproducible = c->reproducible;
 	options.total_steps = 1000; /* a length for schedules that run to one */
+	options.tuning = b->request->tune ? LW_TUNING_DEFAULT : LW_TUNING_OFF;
+	choose_shares(b->request, c->set, &options);
 	LW_TRY(bench_memory(b, &s, sizeof *s));
 	s->work = w;
 	LW_TRY(bench_own(b, s, destroy_step));
-	options.tuning = b->request->tune ? LW_TUNING_DEFAULT : LW_TUNING_OFF;
-	LW_TRY(lw_plan_create(&s->plan, w->net, &b->device, 1, &w->optim, used, count, &options));
+	LW_TRY(lw_plan_create(&s->plan, w->net, c->set->devices, c->set->count, &w->optim, used, count, &options));
 	LW_TRY(lw_plan_tune(s->plan, &tune));
 	LW_TRY(lw_plan_get_info(s->plan, &info));
 	LW_TRY(bench_add(b, &row));
@@ -193,26 +258,41 @@ static lw_status add(bench *b, const work *w, int groups, const char *const *fre
 	row->amount = options.batch;
 	row->activation_bytes = (double)info.activation_bytes;
 	row->peak_amount = 1e-9 * (info.forward_flops + info.backward_flops);
-	snprintf(row->shape, sizeof row->shape, "%.40s, batch %d", w->name, options.batch);
-	snprintf(row->pass, sizeof row->pass, gradients == LW_GRADIENTS_ONCE ? "once" : "per_group");
-	snprintf(row->variant, sizeof row->variant, "%zu group%s%s%.48s", count - (*freeze != NULL), count - (*freeze != NULL) > 1 ? "s" : "",
-		 *freeze ? ", frozen " : "", *freeze ? *freeze : "");
+	name_row(row, w, c, count);
+	return LW_OK;
+}
+
+/* Rows on one set of devices. */
+static lw_status add_rows(bench *b, const work *w, choice c)
+{
+	static const char *const nothing[] = {NULL};
+	const bench_request *r = b->request;
+
+	for (int f = 0; f < lw_max_int(r->freeze_count, 1); f++) {
+		c.freeze = r->freeze_count ? r->freezes + f : nothing;
+		for (int g = 0; g < lw_max_int(r->group_count, 1); g++) {
+			c.groups = r->group_count ? r->groups[g] : 0;
+			for (c.gradients = LW_GRADIENTS_ONCE; c.gradients <= LW_GRADIENTS_PER_GROUP; c.gradients++)
+				if (c.gradients == LW_GRADIENTS_ONCE ? r->once : r->per_group)
+					LW_TRY(add(b, w, &c));
+		}
+	}
 	return LW_OK;
 }
 
 lw_status bench_step_rows(bench *b)
 {
-	static const char *const nothing[] = {NULL};
-	const bench_request *r = b->request;
-	const char *const *freezes = r->freeze_count ? r->freezes : nothing;
+	device_set *sets;
+	int count;
 	work *w;
 
 	LW_TRY(make_work(b, &w));
-	for (int f = 0; f < lw_max_int(r->freeze_count, 1); f++)
-		for (int g = 0; g < lw_max_int(r->group_count, 1); g++)
-			for (int gradients = LW_GRADIENTS_ONCE; gradients <= LW_GRADIENTS_PER_GROUP; gradients++)
-				if (gradients == LW_GRADIENTS_ONCE ? r->once : r->per_group)
-					LW_TRY(add(b, w, r->group_count ? r->groups[g] : 0, freezes + f, (lw_gradients)gradients));
+	LW_TRY(make_sets(b, &sets, &count));
+	for (int i = 0; i < count; i++) {
+		if (b->request->plain)
+			LW_TRY(add_rows(b, w, (choice){.set = &sets[i]}));
+		LW_TRY(add_rows(b, w, (choice){.set = &sets[i], .reproducible = b->request->reproducible || w->plan.reproducible}));
+	}
 	return LW_OK;
 }
 

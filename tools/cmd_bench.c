@@ -8,7 +8,8 @@
 #include <string.h>
 
 enum { OPTION_REPEAT = 256, OPTION_TUNE, OPTION_PRECISION, OPTION_REPRODUCIBLE, OPTION_FORMAT, OPTION_COMPARE, OPTION_SHAPE, OPTION_PASS, OPTION_PACKED,
-       OPTION_PARAMS, OPTION_RULE, OPTION_OP, OPTION_GROUPS, OPTION_RECIPE, OPTION_ARCH, OPTION_BATCH, OPTION_FREEZE, OPTION_GRADIENTS, OPTION_PROFILE };
+       OPTION_PARAMS, OPTION_RULE, OPTION_OP, OPTION_GROUPS, OPTION_RECIPE, OPTION_ARCH, OPTION_BATCH, OPTION_FREEZE, OPTION_GRADIENTS,
+       OPTION_ON, OPTION_SHARES, OPTION_PROFILE };
 
 /* The benchmarks; options names those that it takes beside the common ones. */
 static const struct benchmark {
@@ -22,7 +23,7 @@ static const struct benchmark {
 	{"gemm", bench_gemm_rows, "shape", 3, 3},
 	{"update", bench_update_rows, "params rule groups", 0, 0},
 	{"op", bench_op_rows, "op", 0, 0},
-	{"step", bench_step_rows, "recipe arch batch groups freeze gradients profile", 0, 0},
+	{"step", bench_step_rows, "recipe arch batch groups freeze gradients on shares profile", 0, 0},
 };
 
 typedef struct arguments {
@@ -38,7 +39,8 @@ static const struct argp_option options[] = {
 	{"repeat", OPTION_REPEAT, "N", 0, "Rounds; every row is measured once in each (11)", 1},
 	{"tune", OPTION_TUNE, "on|off", 0, "on: try the variants that apply and take the fastest; off: what training takes (on)", 1},
 	{"precision", OPTION_PRECISION, "fast|accurate", 0, "fast allows algorithms that round more (fast; of a recipe: its own)", 1},
-	{"reproducible", OPTION_REPRODUCIBLE, NULL, 0, "Only algorithms with the same bits on every device", 1},
+	{"reproducible", OPTION_REPRODUCIBLE, "both", OPTION_ARG_OPTIONAL,
+	 "Only algorithms with the same bits on every device; =both, of steps: rows with and without", 1},
 	{"compare", OPTION_COMPARE, "FILE", 0,
 	 "Add a column: the median of an earlier run, saved with --format csv or json, over this one's; above 1 is faster now", 1},
 	{"format", OPTION_FORMAT, "md|csv|json", 0, "Of the table (md)", 1},
@@ -61,6 +63,10 @@ static const struct argp_option options[] = {
 	{"freeze", OPTION_FREEZE, "GLOB", 0, "Freeze parameters by name; may be repeated, a row each; none: nothing is frozen", 4},
 	{"gradients", OPTION_GRADIENTS, "LIST", 0, "once, per_group (the naive way), or both (once)", 4},
 	{"profile", OPTION_PROFILE, NULL, 0, "Also print where the time of each row's steps goes (to stderr unless the table is Markdown)", 4},
+	{"on", OPTION_ON, "DEVICES", 0,
+	 "Share every batch among these, e.g. portable:0/2 or portable:0,portable:1; may be repeated, rows each; the peak stays that of "
+	 "--device, or of its first (all of --device)", 4},
+	{"shares", OPTION_SHARES, "LIST", 0, "Numbers in proportion to which several devices share a batch, e.g. 1,2.5 (as fast as they are)", 4},
 	{0},
 };
 
@@ -156,6 +162,8 @@ static void check_options(const arguments *a, struct argp_state *state)
 	for (int i = 0; i < a->given_count; i++)
 		if (!strstr(a->benchmark->options, a->given[i]))
 			argp_error(state, "%s takes no --%s", a->benchmark->name, a->given[i]);
+	if (a->request.plain && a->benchmark->rows != bench_step_rows)
+		argp_error(state, "%s takes no --reproducible=both", a->benchmark->name);
 	if (a->request.recipe && a->request.arch)
 		argp_error(state, "--recipe and --arch were given; one of them was expected");
 }
@@ -183,6 +191,26 @@ static void add_freeze(bench_request *r, const char *glob, struct argp_state *st
 	if (r->freeze_count == BENCH_MAX_LIST)
 		argp_error(state, "--freeze: at most %d may be given", BENCH_MAX_LIST);
 	r->freezes[r->freeze_count++] = strcmp(glob, "none") == 0 ? NULL : glob;
+}
+
+static void add_set(bench_request *r, const char *names, struct argp_state *state)
+{
+	if (r->set_count == BENCH_MAX_LIST)
+		argp_error(state, "--on: at most %d may be given", BENCH_MAX_LIST);
+	r->sets[r->set_count++] = names;
+}
+
+static void read_shares(bench_request *r, const char *text, struct argp_state *state)
+{
+	char *end = NULL;
+
+	for (r->share_count = 0; !end || *end; text = end + 1) {
+		if (r->share_count == BENCH_MAX_LIST)
+			argp_error(state, "--shares: at most %d numbers may be given", BENCH_MAX_LIST);
+		r->shares[r->share_count] = strtod(text, &end);
+		if (end == text || (*end && *end != ',') || !(r->shares[r->share_count++] >= 0))
+			argp_error(state, "--shares: numbers of at least 0 were expected, with commas between them");
+	}
 }
 
 static void add_shape(arguments *a, const char *text, struct argp_state *state)
@@ -215,6 +243,9 @@ static error_t parse_common(int key, char *argument, struct argp_state *state)
 		return 0;
 	case OPTION_REPRODUCIBLE:
 		r->reproducible = true;
+		if (argument && strcmp(argument, "both") != 0)
+			argp_error(state, "--reproducible: `%s` was found, both or nothing was expected", argument);
+		r->plain = argument != NULL;
 		return 0;
 	case OPTION_FORMAT:
 		r->format = table_formats[read_word("format", argument, strlen(argument), formats, 3, state)];
@@ -280,6 +311,12 @@ static error_t parse_special(int key, char *argument, struct argp_state *state)
 	case OPTION_PROFILE:
 		r->profile = true;
 		return 0;
+	case OPTION_ON:
+		add_set(r, argument, state);
+		return 0;
+	case OPTION_SHARES:
+		read_shares(r, argument, state);
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -316,20 +353,38 @@ static const struct argp parser = {
 	       "  layerwise bench peak\n"
 	       "  layerwise bench conv --shape 32,64,16,16,64,3,3,1,1 --pass fwd,bwd_data\n"
 	       "  layerwise bench step --arch resnet20 --groups 1,2,8,32\n"
-	       "  layerwise bench step --arch cifar6 --groups 2 --gradients once,per_group --freeze none --freeze 'conv[1-5].*'",
+	       "  layerwise bench step --arch cifar6 --groups 2 --gradients once,per_group --freeze none --freeze 'conv[1-5].*'\n"
+	       "  layerwise bench step --arch cifar6 --device portable:0 --on portable:0 --on portable:0/2 --on portable:0/2.0",
 	.children = children,
 };
 
+static lw_status open_devices(bench *b, const char *names, bool several)
+{
+	if (!several)
+		return lw_device_open(&b->device, names);
+	LW_TRY(lw_devices_open(&b->devices, &b->device_count, names));
+	b->device = b->devices[0];
+	return LW_OK;
+}
+
+static void close_devices(bench *b)
+{
+	if (b->devices)
+		lw_devices_close(&b->devices, b->device_count);
+	else
+		lw_device_close(&b->device);
+}
+
 static lw_status measure(bench *b, const arguments *a)
 {
-	const char *device = a->request.shared.devices ? a->request.shared.devices : "auto";
+	const char *names = a->request.shared.devices ? a->request.shared.devices : "auto";
 	json_t *earlier = NULL;
 
 	if (a->request.compare) { /* a file that cannot be read is found before everything is measured */
 		LW_TRY(bench_read_earlier(a->request.compare, &earlier));
 		json_decref(earlier);
 	}
-	LW_TRY(lw_device_open(&b->device, device));
+	LW_TRY(open_devices(b, names, a->benchmark->rows == bench_step_rows));
 	LW_TRY(lw_queue_create(&b->queue, b->device));
 	b->context = (lw_op_context){.device = b->device, .queue = b->queue, .precision = a->request.precision,
 				     .reproducible = a->request.reproducible, .force_variant = -1};
@@ -358,7 +413,7 @@ int cmd_bench(int argc, char **argv)
 	free(b.owned);
 	free(b.rows);
 	lw_queue_destroy(&b.queue);
-	lw_device_close(&b.device);
+	close_devices(&b);
 	tool_options_clear(&a.request.shared);
 	return code;
 }

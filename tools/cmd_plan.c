@@ -1,4 +1,5 @@
 /* layerwise plan: what a recipe would do, without doing it. */
+#include "base/base.h"
 #include "tool.h"
 
 #include <inttypes.h>
@@ -7,12 +8,12 @@
 typedef struct arguments {
 	tool_options shared;
 	const char *recipe;
-	bool json;
+	bool json, measure;
 	const char *cluster; /* NULL: nothing is simulated */
 	int64_t steps;
 } arguments;
 
-enum { KEY_SIMULATE = 1000, KEY_STEPS };
+enum { KEY_SIMULATE = 1000, KEY_STEPS, KEY_MEASURE };
 
 static int64_t parse_steps(const char *argument, struct argp_state *state)
 {
@@ -38,6 +39,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 	case KEY_SIMULATE:
 		a->cluster = argument;
 		return 0;
+	case KEY_MEASURE:
+		a->measure = true;
+		return 0;
 	case KEY_STEPS:
 		a->steps = parse_steps(argument, state);
 		return 0;
@@ -48,6 +52,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 static const struct argp_option options[] = {
 	{"json", 'j', NULL, 0, "Print one JSON object", 0},
+	{"measure", KEY_MEASURE, NULL, 0,
+	 "Of several devices: take four steps on random images first, so that shares and times are by what was measured", 0},
 	{"simulate", KEY_SIMULATE, "CLUSTER.yaml", 0, "Show how steps would run on the devices that the file describes; none is opened", 0},
 	{"steps", KEY_STEPS, "N", 0, "With --simulate: how many steps, 10 unless given", 0},
 	{0},
@@ -58,10 +64,12 @@ static const struct argp parser = {
 	.parser = parse,
 	.args_doc = "RECIPE",
 	.doc = "Shows what a recipe would do: the groups with their parameters, learning rates and rules; launches, FLOPs and what "
-	       "pruning saves of them; memory. Nothing is trained, and the data need not be there."
+	       "pruning saves of them; memory; with several devices also each one's share, what it owns, and how a step will run. Nothing "
+	       "is trained, and the data need not be there."
 	       "\vExamples:\n"
 	       "  layerwise plan recipe.yaml\n"
 	       "  layerwise plan recipe.yaml --set groups.0.freeze=true --json\n"
+	       "  layerwise plan recipe.yaml --device portable:0,portable:1 --measure\n"
 	       "  layerwise plan recipe.yaml --simulate cluster.yaml --set train.batch=4096",
 	.children = children,
 };
@@ -128,6 +136,31 @@ static int simulate(const arguments *a, tool_work *work)
 	return status == LW_OK ? TOOL_OK : tool_fail(work->command, status);
 }
 
+/* As many steps as it takes until shares have been looked at; what they train is thrown away. */
+static lw_status measure(tool_work *work)
+{
+	enum { STEPS = 4 };
+	const int batch = lw_recipe_plan(work->recipe)->batch;
+	int channels, height, width;
+	float *images = NULL;
+	int32_t *labels = NULL;
+	size_t count;
+	lw_status status;
+
+	lw_net_input(work->net, &channels, &height, &width);
+	count = (size_t)batch * (size_t)channels * (size_t)height * (size_t)width;
+	LW_GO(lw_alloc(&images, count, sizeof *images));
+	LW_GO(lw_alloc(&labels, (size_t)batch, sizeof *labels));
+	for (size_t i = 0; i < count; i++)
+		images[i] = lw_random_normal(1, 1, i);
+	for (int i = 0; i < STEPS; i++)
+		LW_GO(lw_plan_step(work->plan, images, labels, NULL));
+out:
+	free(images);
+	free(labels);
+	return status;
+}
+
 static int run(arguments *a, tool_work *work)
 {
 	int code = tool_work_recipe(work, a->recipe, &a->shared);
@@ -135,6 +168,8 @@ static int run(arguments *a, tool_work *work)
 
 	if (a->steps && !a->cluster)
 		return tool_error(work->command, TOOL_USAGE, "--steps goes with --simulate");
+	if (a->measure && a->cluster)
+		return tool_error(work->command, TOOL_USAGE, "--measure and --simulate were given; one of them was expected");
 	if (code == TOOL_OK && a->cluster)
 		return simulate(a, work);
 	if (code == TOOL_OK)
@@ -145,7 +180,9 @@ static int run(arguments *a, tool_work *work)
 		return code;
 	if (!a->json)
 		tool_print_load(stdout, &work->load);
-	status = lw_report_plan(work->plan, stdout, a->json);
+	status = a->measure && work->device_count > 1 ? measure(work) : LW_OK;
+	if (status == LW_OK)
+		status = lw_report_plan(work->plan, stdout, a->json);
 	return status == LW_OK ? TOOL_OK : tool_fail(work->command, status);
 }
 

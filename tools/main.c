@@ -12,7 +12,7 @@ static const struct command {
 	const char *purpose;
 } commands[] = {
 	{"train", cmd_train, "train or fine-tune as a recipe says"},
-	{"plan", cmd_plan, "show what a recipe would do: groups, launches, FLOPs, memory"},
+	{"plan", cmd_plan, "show what a recipe would do: groups, launches, FLOPs, memory, devices"},
 	{"eval", cmd_eval, "accuracy and loss of saved weights on a recipe's test set"},
 	{"devices", cmd_devices, "list the OpenCL devices there are"},
 	{"selftest", cmd_selftest, "check every kernel on a device against the reference"},

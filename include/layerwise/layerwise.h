@@ -5,6 +5,7 @@
 #include <layerwise/base.h>
 #include <layerwise/data.h>
 #include <layerwise/device.h>
+#include <layerwise/forecast.h>
 #include <layerwise/model.h>
 #include <layerwise/net.h>
 #include <layerwise/optim.h>

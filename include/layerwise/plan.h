@@ -13,6 +13,7 @@
 #define LAYERWISE_PLAN_H
 
 #include <layerwise/device.h>
+#include <layerwise/forecast.h>
 #include <layerwise/model.h>
 #include <layerwise/optim.h>
 #include <layerwise/tune.h>
@@ -152,6 +153,13 @@ typedef struct lw_plan_info {
 
 LW_API lw_status lw_plan_get_info(const lw_plan *plan, lw_plan_info *info);
 LW_API lw_status lw_plan_get_group(const lw_plan *plan, size_t index, lw_plan_group_info *info);
+
+/*
+ * How its steps run on its devices as they are shared out and owned now, by what was measured of them: bandwidths when the plan was
+ * made, how fast they compute in its first steps. Names are the net's and the plan's. lw_forecast_destroy frees it.
+ */
+LW_API lw_status lw_plan_forecast(const lw_plan *plan, lw_forecast **forecast);
+LW_API void lw_forecast_destroy(lw_forecast **forecast);
 
 #ifdef __cplusplus
 }

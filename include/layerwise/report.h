@@ -28,7 +28,7 @@ LW_API const char *lw_format_bytes(char buffer[32], double bytes);
 LW_API const char *lw_format_count(char buffer[32], double count);
 LW_API const char *lw_format_duration(char buffer[32], double seconds);
 
-/* The plan as people read it: groups, launches, FLOPs saved, memory; json: one object. */
+/* The plan as people read it: groups, launches, FLOPs saved, memory; of several devices also its forecast; json: one object. */
 LW_API lw_status lw_report_plan(const lw_plan *plan, FILE *stream, bool json);
 
 /* A simulated run: shares, owners, times against what no placement could beat; json: one object. */

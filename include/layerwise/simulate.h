@@ -3,8 +3,6 @@
  * parameters, and how long a step takes. No device is opened.
  *
  * A device computes as fast as its gflops say, whatever the layer; its updates and its links take the time of their bytes.
- * A step: all devices compute their shares; a parcel's gradients go to its owner as soon as they are complete, while
- * backward goes on; the owner sums them, updates, and sends the new parameters out.
  */
 #ifndef LAYERWISE_SIMULATE_H
 #define LAYERWISE_SIMULATE_H
@@ -28,40 +26,6 @@ typedef struct lw_cluster_device {
 	int64_t fails_at_step;   /* all of them fail in this step (1-based); 0: never */
 } lw_cluster_device;
 
-typedef struct lw_simulated_device {
-	char name[80];
-	size_t kind;  /* index of its lw_cluster_device */
-	int images;   /* its share of the batch */
-	size_t parcels; /* that it owns */
-	uint64_t owned_bytes, state_bytes; /* parameters that it owns, and the optimizer's state of them (held twice) */
-	uint64_t memory_bytes; /* that it needs: parameters twice, gradients, activations, state */
-	double compute, update, in, out; /* seconds of a step that it computes, updates, receives, sends */
-} lw_simulated_device;
-
-/* Parameters that are sent and updated together. */
-typedef struct lw_simulated_parcel {
-	const char *first, *last; /* the first and last parameter's name, the net's */
-	const char *group;
-	size_t params;
-	uint64_t bytes;
-	size_t owner; /* index among the plan's devices */
-	double gathered, update_start, update_end, spread; /* seconds from the step's start */
-} lw_simulated_parcel;
-
-/* How steps first_step to last_step ran: until devices failed or a group was unfrozen, which makes a new plan. */
-typedef struct lw_simulated_plan {
-	int64_t first_step, last_step;
-	size_t lost; /* devices that failed just before this plan */
-	size_t device_count, parcel_count;
-	lw_simulated_device *devices;
-	lw_simulated_parcel *parcels;
-	double makespan;    /* seconds of a step */
-	double work_bound;  /* all FLOPs over all devices' gflops: no step is shorter */
-	double path_bound;  /* one image on the fastest device and the last update: nor than this */
-	double bytes_moved; /* per step */
-	double planning_seconds;
-} lw_simulated_plan;
-
 typedef struct lw_simulation lw_simulation;
 
 /*
@@ -84,8 +48,11 @@ typedef struct lw_simulation_info {
 } lw_simulation_info;
 
 LW_API void lw_simulation_get_info(const lw_simulation *simulation, lw_simulation_info *info);
-/* A plan by its number; the simulation's. */
-LW_API const lw_simulated_plan *lw_simulation_plan(const lw_simulation *simulation, size_t index);
+/*
+ * A plan by its number, until devices failed or a group was unfrozen, which makes a new one; the simulation's. A device's kind
+ * is the index of its lw_cluster_device.
+ */
+LW_API const lw_forecast *lw_simulation_plan(const lw_simulation *simulation, size_t index);
 
 #ifdef __cplusplus
 }

@@ -49,11 +49,16 @@ static lw_status read_shares(lw_recipe *recipe, const lw_node *node, const char 
 	enum { MOST = 64 };
 	static const lw_key range = {.name = "shares", LW_AT_LEAST(0)};
 	double *shares = NULL;
+	bool computes = false;
 	int count = 0;
 
 	(void)target;
 	LW_TRY(lw_recipe_alloc(recipe, &shares, MOST, sizeof *shares));
 	LW_TRY(lw_numbers_read(node, path, &range, MOST, shares, &count));
+	for (int i = 0; i < count; i++)
+		computes |= shares[i] > 0;
+	if (!computes)
+		return lw_node_fail(node, "%s has only zeros; expected a number above 0 for a device that computes", path);
 	recipe->plan.shares = shares;
 	recipe->plan.share_count = (size_t)count;
 	return LW_OK;

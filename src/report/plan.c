@@ -1,9 +1,7 @@
 /* The plan as people read it, and as one JSON object. */
-#include "base/base.h"
-#include <layerwise/report.h>
+#include "report/forecast.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <math.h>
 
 /* FLOPs of a step, and the part of a full step that pruning saves. */
@@ -54,6 +52,9 @@ static lw_status add_group_row(lw_table *table, const lw_plan_group_info *group,
 	LW_TRY(lw_table_cell(table, "%s", group->device ? group->device : "-"));
 	return lw_table_cell(table, "%s", state_text(group, state));
 }
+
+/* One device computes, owns and updates everything: there is nothing to tell. */
+static bool several(const lw_forecast *forecast) { return forecast->device_count > 1; }
 
 /* Whether any group clips by a norm of its own: only then is there something to tell. */
 static bool any_clips(const lw_plan *plan, const lw_plan_info *info)
@@ -123,15 +124,12 @@ static void print_memory(const lw_plan_info *info, FILE *stream)
 		lw_format_bytes(e, (double)info->activation_bytes_unplanned), lw_format_bytes(f, (double)info->peak_bytes));
 }
 
-/* A double, or null where it is not finite: JSON has no NaN. */
-static json_t *number_or_null(double value) { return isfinite(value) ? json_real(value) : json_null(); }
-
 static json_t *group_object(const lw_plan_group_info *group)
 {
 	return json_pack("{s:s, s:I, s:I, s:o, s:s, s:o, s:s, s:o, s:s?, s:b, s:o}", "name", group->name, "tensors",
-			 (json_int_t)group->params, "floats", (json_int_t)group->floats, "lr", number_or_null(group->lr), "rule",
-			 group->rule, "weight_decay", number_or_null(group->weight_decay), "schedule", group->schedule,
-			 "clip_norm", number_or_null(group->clip_norm), "device", group->device, "frozen", (int)group->frozen,
+			 (json_int_t)group->params, "floats", (json_int_t)group->floats, "lr", lw_report_number(group->lr), "rule",
+			 group->rule, "weight_decay", lw_report_number(group->weight_decay), "schedule", group->schedule,
+			 "clip_norm", lw_report_number(group->clip_norm), "device", group->device, "frozen", (int)group->frozen,
 			 "unfreeze_at", group->unfreeze_at ? json_integer((json_int_t)group->unfreeze_at) : json_null());
 }
 
@@ -147,7 +145,7 @@ static json_t *plan_object(const lw_plan_info *info, json_t *groups)
 			 (json_int_t)info->activation_bytes_unplanned, "peak", (json_int_t)info->peak_bytes);
 }
 
-static lw_status print_json(const lw_plan *plan, const lw_plan_info *info, FILE *stream)
+static lw_status print_json(const lw_plan *plan, const lw_plan_info *info, const lw_forecast *forecast, FILE *stream)
 {
 	json_t *groups = json_array(), *object;
 	int failed;
@@ -163,23 +161,32 @@ static lw_status print_json(const lw_plan *plan, const lw_plan_info *info, FILE 
 		json_array_append_new(groups, group_object(&group));
 	}
 	object = plan_object(info, groups);
-	failed = !object || json_dumpf(object, stream, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+	failed = !object || (several(forecast) && json_object_set_new(object, "forecast", lw_forecast_object(forecast)) != 0) ||
+		 json_dumpf(object, stream, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
 	fputc('\n', stream);
 	json_decref(object);
 	return failed ? lw_fail(LW_E_MEMORY, "the plan could not be written as JSON") : LW_OK;
 }
 
+static lw_status print_text(const lw_plan *plan, const lw_plan_info *info, const lw_forecast *forecast, FILE *stream)
+{
+	LW_TRY(print_groups(plan, info, stream));
+	print_gradients(info, stream);
+	fprintf(stream, "update: %zu launch%s a step\n", info->update_launches, info->update_launches == 1 ? "" : "es");
+	print_flops(info, stream);
+	print_memory(info, stream);
+	return several(forecast) ? lw_forecast_print(forecast, stream) : LW_OK;
+}
+
 lw_status lw_report_plan(const lw_plan *plan, FILE *stream, bool json)
 {
+	lw_forecast *forecast;
 	lw_plan_info info;
+	lw_status status;
 
 	LW_TRY(lw_plan_get_info(plan, &info));
-	if (json)
-		return print_json(plan, &info, stream);
-	LW_TRY(print_groups(plan, &info, stream));
-	print_gradients(&info, stream);
-	fprintf(stream, "update: %zu launch%s a step\n", info.update_launches, info.update_launches == 1 ? "" : "es");
-	print_flops(&info, stream);
-	print_memory(&info, stream);
-	return LW_OK;
+	LW_TRY(lw_plan_forecast(plan, &forecast));
+	status = json ? print_json(plan, &info, forecast, stream) : print_text(plan, &info, forecast, stream);
+	lw_forecast_destroy(&forecast);
+	return status;
 }

@@ -4,7 +4,6 @@
  */
 #include "sched/sched.h"
 #include "sched/shares.h"
-#include "sched/workload.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,36 +13,26 @@
 enum { MEASURED_STEPS = 3 };
 static const double worth_it = 0.05;
 
-static bool computes(const lw_member *member) { return !member->lost && !member->opened; }
-
 /* --- Shares --- */
 
 /* What is shared out: slices where there are any, else images. */
 static int units(const lw_plan *plan) { return plan->slices ? plan->slices : plan->options.batch; }
-
-/* What a device is taken for before it was measured; only how they compare matters. */
-static double guess(const lw_member *member)
-{
-	const lw_device_info *info = lw_device_get_info(member->device);
-
-	return info->compute_units * (info->type == LW_DEVICE_GPU ? 20.0 : 1.0) * (info->fast_fma ? 1.0 : 0.1);
-}
 
 static void find_speeds(const lw_plan *plan, double *speeds)
 {
 	bool measured = true;
 
 	for (size_t i = 0; i < plan->member_count; i++)
-		measured &= !computes(&plan->members[i]) || plan->members[i].speed > 0;
+		measured &= !lw_member_computes(&plan->members[i]) || plan->members[i].speed > 0;
 	for (size_t i = 0; i < plan->member_count; i++) {
 		const lw_member *member = &plan->members[i];
 
-		if (!computes(member))
+		if (!lw_member_computes(member))
 			speeds[i] = 0;
 		else if (plan->shares)
 			speeds[i] = plan->shares[i];
 		else
-			speeds[i] = measured ? member->speed : guess(member);
+			speeds[i] = measured ? member->speed : lw_member_guess(member);
 	}
 }
 
@@ -206,8 +195,9 @@ static lw_status cut_chunks(lw_plan *plan, lw_plan_parcel *parcel, size_t *capac
 	return LW_OK;
 }
 
-static lw_status create_parcels(lw_plan *plan, const lw_workload *workload)
+static lw_status create_parcels(lw_plan *plan)
 {
+	const lw_workload *workload = &plan->workload;
 	const size_t params = plan->net->param_count;
 	size_t capacity = 0;
 
@@ -239,34 +229,10 @@ static lw_status create_states(lw_plan *plan)
 
 /* --- Owners --- */
 
-static void describe_device(const lw_plan *plan, const lw_workload *workload, size_t index, lw_placement_device *device)
-{
-	const lw_member *member = &plan->members[index];
-	const lw_device_info *info = lw_device_get_info(member->device);
-
-	*device = (lw_placement_device){.name = lw_device_label(member->device),
-					.update_bandwidth = fmax(member->update_bandwidth, 1e9),
-					.link_bandwidth = fmax(member->link_bandwidth, 1e9),
-					.latency = member->in_place ? 0 : 20e-6,
-					.memory = member->in_place ? 0 : info->global_memory,
-					.used = 2 * workload->parameter_bytes + workload->gradient_bytes,
-					.domain = member->in_place ? 0 : (int)index + 1};
-	for (size_t k = 0; k < plan->lane_count; k++) {
-		const lw_lane *lane = &plan->lanes[k];
-		const double flops = (workload->forward_flops + workload->backward_flops) * lane->images;
-
-		if (lane->member != (int)index)
-			continue;
-		device->is_lane = true;
-		device->compute_seconds = member->speed > 0 ? lane->images / member->speed : flops / (50e9 * guess(member));
-		device->used += (uint64_t)(workload->activation_bytes + workload->image_bytes * lane->images);
-	}
-}
-
 /* Members that are left, as the placement sees them; owner gets an index of members. */
-static lw_status place(lw_plan *plan, lw_workload *workload)
+static lw_status place(lw_plan *plan)
 {
-	lw_placement_problem problem = {.parcels = workload->placed, .parcel_count = workload->parcel_count};
+	lw_placement_problem problem = {.parcels = plan->workload.placed, .parcel_count = plan->parcel_count};
 	lw_placement_device *devices = NULL;
 	int *owner = NULL, *member_of = NULL;
 	const double began = lw_now();
@@ -275,17 +241,13 @@ static lw_status place(lw_plan *plan, lw_workload *workload)
 	LW_GO(lw_alloc(&devices, plan->member_count, sizeof *devices));
 	LW_GO(lw_alloc(&member_of, plan->member_count, sizeof *member_of));
 	LW_GO(lw_alloc(&owner, plan->parcel_count, sizeof *owner));
-	for (size_t i = 0; i < plan->member_count; i++) {
-		if (plan->members[i].lost)
-			continue;
-		for (size_t k = 0; k < plan->parcel_count; k++)
-			if (fixed_owner(plan, workload->parcels[k].group) == (int)i)
-				workload->placed[k].fixed_owner = (int)problem.device_count;
-		describe_device(plan, workload, i, &devices[problem.device_count]);
-		member_of[problem.device_count++] = (int)i;
-	}
 	problem.devices = devices;
-	LW_GO(lw_place(&problem, owner, &plan->planned_makespan));
+	problem.device_count = lw_plan_describe_devices(plan, devices, member_of);
+	for (size_t k = 0; k < plan->parcel_count; k++)
+		for (size_t d = 0; d < problem.device_count; d++)
+			if (fixed_owner(plan, plan->workload.parcels[k].group) == member_of[d])
+				plan->workload.placed[k].fixed_owner = (int)d;
+	LW_GO(lw_place(&problem, owner, NULL));
 	for (size_t k = 0; k < plan->parcel_count; k++)
 		plan->parcels[k].owner = member_of[owner[k]];
 	plan->planning_seconds = lw_now() - began;
@@ -297,8 +259,10 @@ out:
 }
 
 /* Each owner's parcels, in the order in which backward completes their gradients. */
-static lw_status create_owners(lw_plan *plan, const lw_workload *workload)
+static lw_status create_owners(lw_plan *plan)
 {
+	const lw_workload *workload = &plan->workload;
+
 	LW_TRY(lw_alloc(&plan->owners, plan->member_count, sizeof *plan->owners));
 	for (size_t m = 0; m < plan->member_count; m++) {
 		lw_owner *owner = &plan->owners[plan->owner_count];
@@ -348,7 +312,7 @@ static lw_status create_queues(lw_plan *plan)
 	for (size_t i = 0; i < plan->owner_count; i++) {
 		lw_member *member = &plan->members[plan->owners[i].member];
 
-		if (!plan->lanes[0].direct && computes(member))
+		if (!plan->lanes[0].direct && lw_member_computes(member))
 			LW_TRY(blame(plan, plan->owners[i].member, create_queue(&member->updates, member, "updates")));
 	}
 	for (size_t i = 0; i < plan->lane_count; i++) {
@@ -406,6 +370,7 @@ void lw_plan_disband(lw_plan *plan)
 	free(plan->norms);
 	free(plan->scale);
 	free(plan->domain_norms);
+	lw_workload_clear(&plan->workload);
 	plan->lanes = NULL;
 	plan->owners = NULL;
 	plan->parcels = NULL;
@@ -419,7 +384,6 @@ void lw_plan_disband(lw_plan *plan)
 
 lw_status lw_plan_arrange(lw_plan *plan)
 {
-	lw_workload workload = {0};
 	int *class_of_group = NULL;
 	lw_status status;
 
@@ -431,16 +395,15 @@ lw_status lw_plan_arrange(lw_plan *plan)
 	LW_GO(create_shares(plan));
 	LW_GO(create_gradients(plan));
 	LW_GO(find_classes(plan, &class_of_group));
-	LW_GO(lw_workload_create(&workload, plan->net, plan->groups, class_of_group, plan->order));
-	LW_GO(create_parcels(plan, &workload));
+	LW_GO(lw_workload_create(&plan->workload, plan->net, plan->groups, class_of_group, plan->order));
+	LW_GO(create_parcels(plan));
 	LW_GO(create_states(plan));
-	LW_GO(place(plan, &workload));
-	LW_GO(create_owners(plan, &workload));
+	LW_GO(place(plan));
+	LW_GO(create_owners(plan));
 	LW_GO(create_work(plan));
 	plan->arranged_at = plan->step;
 	plan->moved = false;
 out:
 	free(class_of_group);
-	lw_workload_clear(&workload);
 	return status;
 }

@@ -50,12 +50,13 @@ lw_status lw_plan_get_info(const lw_plan *plan, lw_plan_info *info)
 			       .parameter_bytes = plan->layout.floats * sizeof(float),
 			       .gradient_bytes = gradients * (uint64_t)plan->run_count,
 			       .state_bytes = state_bytes(plan),
-			       .activation_bytes_unplanned = tape->unplanned_bytes,
 			       .lowest_trainable = tape->lowest_node < 0 ? NULL : plan->net->nodes[tape->lowest_node].name};
 	for (size_t i = 0; i < plan->net->node_count; i++)
 		info->forward_flops += plan->net->nodes[i].rule.flops * plan->options.batch;
-	for (size_t i = 0; i < plan->lane_count; i++)
+	for (size_t i = 0; i < plan->lane_count; i++) {
 		info->activation_bytes += lw_executor_activation_bytes(plan->lanes[i].executor);
+		info->activation_bytes_unplanned += lw_executor_tape(plan->lanes[i].executor)->unplanned_bytes;
+	}
 	info->pruned_flops = tape->full_backward_flops / share - info->backward_flops;
 	if (info->pruned_flops < 0) /* computed once for each group: more than one full backward */
 		info->pruned_flops = 0;

@@ -8,7 +8,8 @@
  * is committed by changing places when all owners have finished. So a step in which a device failed never happened, and
  * is done again by the devices that are left.
  *
- * plan.c the public calls; arrange.c who computes and owns what (made anew when a group unfreezes or a device is lost);
+ * plan.c the public calls; arrange.c who computes and owns what (made anew when a group unfreezes or a device is lost),
+ * describe.c as the placement sees it and as people are told;
  * lane.c and owner.c what the two do in a step; step.c a step from begin to commit; state.c to and from checkpoints.
  */
 #ifndef LW_SCHED_SCHED_H
@@ -20,6 +21,7 @@
 #include "sched/parcels.h"
 #include "sched/placement.h"
 #include "sched/worker.h"
+#include "sched/workload.h"
 #include <layerwise/plan.h>
 
 #include <pthread.h>
@@ -180,7 +182,8 @@ struct lw_plan {
 	size_t lane_count;
 	lw_owner *owners;
 	size_t owner_count;
-	double planned_makespan, planning_seconds;
+	lw_workload workload; /* its parcels' fixed owners are indices of the devices that lw_plan_describe_devices lists */
+	double planning_seconds;
 
 	int64_t *t; /* updates so far, by parameter */
 	int64_t step;
@@ -212,6 +215,14 @@ lw_status lw_plan_arrange(lw_plan *plan);
 void lw_plan_disband(lw_plan *plan);
 /* Whether lanes should be given other shares than they have, by what was measured. */
 bool lw_plan_unbalanced(const lw_plan *plan);
+
+/* --- describe.c --- */
+
+bool lw_member_computes(const lw_member *member);
+/* How a device that was not measured yet compares with others of its kind. */
+double lw_member_guess(const lw_member *member);
+/* The members that are left, as the placement sees them, and their indices; returns how many. Both have member_count. */
+size_t lw_plan_describe_devices(const lw_plan *plan, lw_placement_device *devices, int *member_of);
 
 /* --- measure.c --- */
 

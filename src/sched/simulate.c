@@ -1,6 +1,6 @@
 /* Steps on devices that are only described: shares, owners and times, and new ones when devices fail or groups unfreeze. */
+#include "sched/forecast.h"
 #include "sched/shares.h"
-#include "sched/workload.h"
 #include <layerwise/simulate.h>
 
 #include <math.h>
@@ -20,7 +20,7 @@ struct lw_simulation {
 	const lw_cluster_device *kinds; /* during lw_simulate */
 	member *members; /* every device of the cluster */
 	size_t member_count;
-	lw_simulated_plan *plans;
+	lw_forecast *plans;
 	size_t plan_capacity;
 	lw_simulation_info info;
 };
@@ -31,6 +31,7 @@ typedef struct planning {
 	size_t count, *members;
 	lw_placement_device *devices;
 	int *images, *owner;
+	double *speeds; /* images/s */
 	lw_placement_problem problem;
 } planning;
 
@@ -109,6 +110,8 @@ static lw_status check_owners(const lw_simulation *s)
 
 /* --- Shares --- */
 
+static double flops_of_image(const planning *p) { return p->workload.forward_flops + p->workload.backward_flops; }
+
 static uint64_t bytes_with(const planning *p, int images)
 {
 	const double share = images ? p->workload.activation_bytes + images * p->workload.image_bytes : 0;
@@ -131,37 +134,32 @@ static int most_images(const planning *p, const lw_cluster_device *kind, int bat
 
 static lw_status share_batch(const lw_simulation *s, planning *p)
 {
-	double *gflops = NULL;
 	int *most = NULL, left;
 	bool computes = false;
 	lw_status status;
 
 	LW_GO(lw_alloc(&most, p->count, sizeof *most));
-	LW_GO(lw_alloc(&gflops, p->count, sizeof *gflops));
 	for (size_t d = 0; d < p->count; d++) {
 		const lw_cluster_device *kind = &s->kinds[s->members[p->members[d]].kind];
 
 		most[d] = most_images(p, kind, s->info.batch);
-		gflops[d] = kind->gflops;
+		p->speeds[d] = kind->gflops * 1e9 / fmax(flops_of_image(p), 1);
 		computes |= kind->gflops > 0;
 	}
 	if (!computes) {
 		status = lw_fail(LW_E_DEVICE, "no device that computes is left");
 		goto out;
 	}
-	left = lw_share_out(s->info.batch, p->count, gflops, most, p->images);
+	left = lw_share_out(s->info.batch, p->count, p->speeds, most, p->images);
 	if (left > 0)
 		status = lw_fail(LW_E_MEMORY, "the devices' memories hold the activations of %d images of the batch of %d",
 				 s->info.batch - left, s->info.batch);
 out:
 	free(most);
-	free(gflops);
 	return status;
 }
 
 /* --- A plan --- */
-
-static double flops_of_image(const planning *p) { return p->workload.forward_flops + p->workload.backward_flops; }
 
 static void describe_devices(const lw_simulation *s, planning *p)
 {
@@ -178,7 +176,7 @@ static void describe_devices(const lw_simulation *s, planning *p)
 			.used = bytes_with(p, p->images[d]),
 			.domain = m->domain,
 			.is_lane = p->images[d] > 0,
-			.compute_seconds = p->images[d] ? p->images[d] * flops_of_image(p) / (kind->gflops * 1e9) : 0,
+			.compute_seconds = p->images[d] ? p->images[d] / p->speeds[d] : 0,
 		};
 	}
 	for (size_t i = 0; i < p->workload.parcel_count; i++) {
@@ -191,88 +189,15 @@ static void describe_devices(const lw_simulation *s, planning *p)
 	p->problem = (lw_placement_problem){p->devices, p->count, p->workload.placed, p->workload.parcel_count};
 }
 
-static void set_bounds(const lw_simulation *s, const planning *p, lw_simulated_plan *plan)
+static lw_status time_plan(const lw_simulation *s, const planning *p, lw_forecast *plan)
 {
-	double sum = 0, fastest = 0, update = 0;
+	const lw_forecast_source source = {.net = s->net, .groups = s->groups, .workload = &p->workload, .problem = &p->problem,
+					   .owner = p->owner, .images = p->images, .speeds = p->speeds, .batch = s->info.batch};
 
-	for (size_t d = 0; d < p->count; d++) {
-		const lw_cluster_device *kind = &s->kinds[s->members[p->members[d]].kind];
-		sum += kind->gflops * 1e9;
-		fastest = fmax(fastest, kind->gflops * 1e9);
-		update = fmax(update, kind->update_bandwidth);
-	}
-	plan->work_bound = s->info.batch * flops_of_image(p) / sum;
-	plan->path_bound = flops_of_image(p) / fastest;
-	for (size_t i = 0; i < p->workload.parcel_count; i++) {
-		const lw_placement_parcel *parcel = &p->workload.placed[i];
-		plan->path_bound = fmax(plan->path_bound,
-					parcel->ready * flops_of_image(p) / fastest + (double)parcel->update_bytes / update);
-	}
-}
-
-static void fill_devices(const lw_simulation *s, const planning *p, const lw_placement_load *loads, lw_simulated_plan *plan)
-{
-	for (size_t d = 0; d < p->count; d++) {
-		lw_simulated_device *device = &plan->devices[d];
-		const member *m = &s->members[p->members[d]];
-
-		*device = (lw_simulated_device){.kind = m->kind,
-						.images = p->images[d],
-						.memory_bytes = p->devices[d].used,
-						.compute = p->devices[d].compute_seconds,
-						.update = loads[d].update,
-						.in = loads[d].in,
-						.out = loads[d].out};
-		memcpy(device->name, m->name, sizeof device->name);
-	}
-	for (size_t i = 0; i < p->workload.parcel_count; i++) {
-		lw_simulated_device *device = &plan->devices[p->owner[i]];
-		device->parcels++;
-		device->owned_bytes += p->workload.placed[i].bytes;
-		device->state_bytes += p->workload.placed[i].state_bytes;
-		device->memory_bytes += 2 * p->workload.placed[i].state_bytes;
-	}
-}
-
-static void fill_parcels(const lw_simulation *s, const planning *p, const lw_placement_times *times, lw_simulated_plan *plan)
-{
-	for (size_t i = 0; i < p->workload.parcel_count; i++) {
-		const lw_parcel *parcel = &p->workload.parcels[i];
-		const int *order = &p->workload.order[parcel->first];
-
-		plan->parcels[i] = (lw_simulated_parcel){.first = s->net->params[order[0]].name,
-							 .last = s->net->params[order[parcel->count - 1]].name,
-							 .group = s->groups->groups[parcel->group].name,
-							 .params = parcel->count,
-							 .bytes = p->workload.placed[i].bytes,
-							 .owner = (size_t)p->owner[i],
-							 .gathered = times[i].gathered,
-							 .update_start = times[i].update_start,
-							 .update_end = times[i].update_end,
-							 .spread = times[i].spread};
-	}
-}
-
-static lw_status time_plan(const lw_simulation *s, const planning *p, lw_simulated_plan *plan)
-{
-	lw_placement_timeline timeline = {0};
-	lw_status status;
-
-	LW_GO(lw_alloc(&timeline.parcels, p->workload.parcel_count, sizeof *timeline.parcels));
-	LW_GO(lw_alloc(&timeline.devices, p->count, sizeof *timeline.devices));
-	LW_GO(lw_alloc(&plan->devices, p->count, sizeof *plan->devices));
-	LW_GO(lw_alloc(&plan->parcels, p->workload.parcel_count, sizeof *plan->parcels));
-	LW_GO(lw_placement_makespan(&p->problem, p->owner, &plan->makespan, &timeline));
-	plan->bytes_moved = timeline.bytes_moved;
-	plan->device_count = p->count;
-	plan->parcel_count = p->workload.parcel_count;
-	fill_devices(s, p, timeline.devices, plan);
-	fill_parcels(s, p, timeline.parcels, plan);
-	set_bounds(s, p, plan);
-out:
-	free(timeline.parcels);
-	free(timeline.devices);
-	return status;
+	LW_TRY(lw_forecast_fill(plan, &source));
+	for (size_t d = 0; d < p->count; d++)
+		plan->devices[d].kind = s->members[p->members[d]].kind;
+	return LW_OK;
 }
 
 static void clear_planning(planning *p)
@@ -281,6 +206,7 @@ static void clear_planning(planning *p)
 	free(p->members);
 	free(p->devices);
 	free(p->images);
+	free(p->speeds);
 	free(p->owner);
 }
 
@@ -288,16 +214,17 @@ static void clear_planning(planning *p)
 static lw_status add_plan(lw_simulation *s, int64_t step, size_t lost)
 {
 	const double started = lw_now();
-	lw_simulated_plan *plan;
+	lw_forecast *plan;
 	planning p = {0};
 	lw_status status;
 
 	LW_GO(lw_grow(&s->plans, &s->plan_capacity, s->info.plan_count + 1, sizeof *s->plans));
 	plan = &s->plans[s->info.plan_count++];
-	*plan = (lw_simulated_plan){.first_step = step, .last_step = step - 1, .lost = lost};
+	*plan = (lw_forecast){.first_step = step, .last_step = step - 1, .lost = lost};
 	LW_GO(lw_alloc(&p.members, s->member_count, sizeof *p.members));
 	LW_GO(lw_alloc(&p.devices, s->member_count, sizeof *p.devices));
 	LW_GO(lw_alloc(&p.images, s->member_count, sizeof *p.images));
+	LW_GO(lw_alloc(&p.speeds, s->member_count, sizeof *p.speeds));
 	for (size_t m = 0; m < s->member_count; m++)
 		if (!s->members[m].lost)
 			p.members[p.count++] = m;
@@ -333,7 +260,7 @@ static size_t lose(lw_simulation *s, int64_t step)
 static lw_status run(lw_simulation *s)
 {
 	for (int64_t step = 1; step <= s->info.steps; step++) {
-		lw_simulated_plan *plan;
+		lw_forecast *plan;
 		bool changed;
 		size_t lost;
 
@@ -392,10 +319,8 @@ void lw_simulation_destroy(lw_simulation **simulation)
 
 	if (!s)
 		return;
-	for (size_t i = 0; i < s->info.plan_count; i++) {
-		free(s->plans[i].devices);
-		free(s->plans[i].parcels);
-	}
+	for (size_t i = 0; i < s->info.plan_count; i++)
+		lw_forecast_clear(&s->plans[i]);
 	free(s->plans);
 	free(s->members);
 	lw_groups_destroy(&s->groups);
@@ -405,7 +330,7 @@ void lw_simulation_destroy(lw_simulation **simulation)
 
 void lw_simulation_get_info(const lw_simulation *simulation, lw_simulation_info *info) { *info = simulation->info; }
 
-const lw_simulated_plan *lw_simulation_plan(const lw_simulation *simulation, size_t index)
+const lw_forecast *lw_simulation_plan(const lw_simulation *simulation, size_t index)
 {
 	return index < simulation->info.plan_count ? &simulation->plans[index] : NULL;
 }

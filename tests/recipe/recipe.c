@@ -82,7 +82,7 @@ static const struct wrong {
 	{"train: {lr: 1}\n", {0}, "@: model is missing; expected a map with input and layers, or arch"},
 	{MODEL "trian: {}\n", {0}, "@:5: unknown key `trian` in the recipe; did you mean `train`?"},
 	{MODEL "xyzzyplugh: {}\n", {0},
-	 "@:5: unknown key `xyzzyplugh` in the recipe; it takes `model`, `data`, `train`, `groups`, `devices`"},
+	 "@:5: unknown key `xyzzyplugh` in the recipe; it takes `model`, `data`, `train`, `groups`, `devices`, `shares`"},
 	{MODEL "train: 3\n", {0}, "@:5: train is `3`; expected a map of keys"},
 	/* model */
 	{"model:\n  layers: [relu]\n", {0}, "@:1: model.input is missing; expected [channels, height, width]"},
@@ -187,6 +187,20 @@ static const struct wrong {
 	{MODEL "groups:\n  - name: a\n    match: *.bias\n", {0},
 	 "@:7: aliases (`*name`) are not taken in a recipe; a text that begins with * needs quotes"},
 	{MODEL "devices: []\n", {0}, "@:5: devices is a list of 0; expected at least one text"},
+	{MODEL "train:\n  slices: 0\n", {0}, "@:6: train.slices is `0`; expected a whole number from 1 to 64"},
+	{MODEL "train:\n  slice: 4\n", {0}, "@:6: unknown key `slice` in train; did you mean `slices`?"},
+	{MODEL "train:\n  sync_batchnorm: 1\n", {0}, "@:6: train.sync_batchnorm is `1`; expected true or false"},
+	{MODEL "train:\n  sync_batchnom: true\n", {0}, "@:6: unknown key `sync_batchnom` in train; did you mean `sync_batchnorm`?"},
+	{MODEL "groups:\n  - {name: a, match: a, offload: gpu}\n", {0}, "@:6: groups.0.offload is `gpu`; expected cpu"},
+	{MODEL "groups:\n  - {name: a, match: a, ofload: cpu}\n", {0}, "@:6: unknown key `ofload` in groups.0; did you mean `offload`?"},
+	{MODEL "groups:\n  - name: a\n    match: a\n    offload: cpu\n    device: \"portable:0\"\n", {0},
+	 "@:8: groups.0 has both device and offload; expected one of them"},
+	{MODEL "shares: [1, -1]\n", {0}, "@:5: shares is `-1`; expected a number of at least 0"},
+	{MODEL "shares: [1, half]\n", {0}, "@:5: shares is `half`; expected a number of at least 0"},
+	{MODEL "shares: []\n", {0}, "@:5: shares is a list of 0; expected 1 to 64 numbers"},
+	{MODEL "shares: [0, 0.0]\n", {0}, "@:5: shares has only zeros; expected a number above 0 for a device that computes"},
+	{MODEL "share: [1, 2]\n", {0}, "@:5: unknown key `share` in the recipe; did you mean `shares`?"},
+	{MODEL, {"shares=[1, x]"}, "override `shares=[1, x]`: shares is `x`; expected a number of at least 0"},
 	/* overrides */
 	{MODEL, {"train.lr"}, "override `train.lr`: expected KEY=VALUE, e.g. train.lr=0.01 or groups.1.lr=0.01"},
 	{MODEL, {"=3"}, "override `=3`: expected KEY=VALUE, e.g. train.lr=0.01 or groups.1.lr=0.01"},
@@ -286,11 +300,14 @@ static const char whole[] =
 	"  on_nan: skip:3\n"
 	"  evaluate_every: 2\n"
 	"  no_decay_on_bias_and_norm: true\n"
+	"  sync_batchnorm: true\n"
+	"  slices: 8\n"
 	"groups:\n"
 	"  - {name: old, match: \"conv*\", lr: 0.00001, schedule: cosine, nesterov: false, clip_norm: 2}\n"
 	"  - {name: new, match: [\"fc.*\", \"re:^bn\"], lr_mult: 2, device: \"portable:0\"}\n"
-	"  - {name: rest, default: true, freeze: true, unfreeze_at: 100}\n"
-	"devices: [portable:0, \"intel:0/2.0\"]\n";
+	"  - {name: rest, default: true, freeze: true, unfreeze_at: 100, offload: cpu}\n"
+	"devices: [portable:0, \"intel:0/2.0\"]\n"
+	"shares: [1, 2.5]\n";
 
 static void check_model(const lw_recipe *r)
 {
@@ -342,6 +359,9 @@ static void check_options(const lw_recipe *r)
 	assert_int_equal(p->precision, LW_PRECISION_ACCURATE);
 	assert_true(p->reproducible);
 	assert_int_equal(p->gradients, LW_GRADIENTS_PER_GROUP);
+	assert_true(p->synchronise_batchnorm && p->slices == 8);
+	assert_int_equal(p->share_count, 2);
+	assert_true(p->shares[0] == 1 && p->shares[1] == 2.5);
 	snprintf(joined, sizeof(joined), "%s/run", folder);
 	assert_string_equal(t->checkpoint_dir, joined);
 	assert_int_equal(t->checkpoint_every, 200);
@@ -369,6 +389,7 @@ static void check_groups(const lw_recipe *r)
 	assert_string_equal(g[1].device, "portable:0");
 	assert_true(g[2].is_default && g[2].freeze);
 	assert_int_equal(g[2].unfreeze_at, 100);
+	assert_string_equal(g[2].device, "cpu");
 }
 
 static void a_whole_recipe_is_read(void **state)
@@ -408,6 +429,9 @@ static void defaults_stand_where_nothing_is_said(void **state)
 	assert_string_equal(lw_recipe_optim(r)->rule.rule, "sgd");
 	assert_true(lw_recipe_optim(r)->lr == 0.01);
 	assert_string_equal(lw_recipe_devices(r), "auto");
+	assert_int_equal(lw_recipe_plan(r)->share_count, 0);
+	assert_int_equal(lw_recipe_plan(r)->slices, 0);
+	assert_false(lw_recipe_plan(r)->synchronise_batchnorm);
 	lw_recipe_groups(r, &count);
 	assert_int_equal(count, 0);
 	assert_int_equal(r->init, LW_INIT_HE);

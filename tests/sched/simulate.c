@@ -115,7 +115,7 @@ static void a_failure_leaves_the_run_without_the_device(void **state)
 	lw_cluster_device kinds[3] = {card, card, card};
 	lw_net *net = make_net();
 	lw_simulation *failing, *without;
-	const lw_simulated_plan *before, *after, *plain;
+	const lw_forecast *before, *after, *plain;
 	lw_simulation_info info;
 
 	(void)state;
@@ -150,7 +150,7 @@ static void one_device_copies_nothing(void **state)
 {
 	lw_net *net = make_net();
 	lw_simulation *simulation = simulate(net, &card, 1, 64, 2);
-	const lw_simulated_plan *plan = lw_simulation_plan(simulation, 0);
+	const lw_forecast *plan = lw_simulation_plan(simulation, 0);
 
 	(void)state;
 	assert_float_equal(plan->bytes_moved, 0, 0);
@@ -168,7 +168,7 @@ static void shares_fit_the_memory(void **state)
 	lw_net *net = make_net();
 	lw_simulation *simulation = simulate(net, kinds, 1, 64, 2);
 	uint64_t needed = lw_simulation_plan(simulation, 0)->devices[0].memory_bytes;
-	const lw_simulated_plan *plan;
+	const lw_forecast *plan;
 
 	(void)state;
 	lw_simulation_destroy(&simulation);
@@ -220,7 +220,7 @@ static void groups_cost_nothing(void **state)
 	}
 	for (int many = 0; many < 2; many++) {
 		lw_simulation *simulation = NULL;
-		const lw_simulated_plan *plan;
+		const lw_forecast *plan;
 
 		assert_int_equal(lw_simulate(&simulation, net, &optim, many ? groups : NULL, many ? 32 : 0, &options, kinds, 4, 1), LW_OK);
 		plan = lw_simulation_plan(simulation, 0);

@@ -385,10 +385,60 @@ static void shares_are_dealt_by_speed(void **state)
 	assert_true(parts[2] >= 2);
 }
 
+/* The forecast tells the shares, owners and times that the plan has: before it was measured and after. */
+static void a_plan_forecasts_its_steps(void **state)
+{
+	setup s = standard("adam");
+	lw_net *net = make_net(true);
+	lw_forecast *forecast;
+	lw_plan *plan;
+
+	(void)state;
+	s.shares[0] = 3;
+	s.options.shares = s.shares;
+	s.options.share_count = 2;
+	s.groups[2].device = lw_device_label(devices[2]); /* hidden: owned by one that computes nothing */
+	OK(lw_plan_create(&plan, net, devices, 2, &s.optim, s.groups, 4, &s.options));
+	for (int k = 0; k < 3; k++) {
+		size_t fixed = 0;
+
+		OK(lw_plan_forecast(plan, &forecast));
+		assert_int_equal(forecast->guessed, k < 2);
+		assert_int_equal(forecast->batch, BATCH);
+		assert_int_equal(forecast->device_count, 3);
+		for (int d = 0; d < 3; d++) {
+			const lw_forecast_device *device = &forecast->devices[d];
+
+			assert_int_equal(device->images, ((const int[]){9, 3, 0})[d]);
+			assert_true(device->update_bandwidth > 0 && (device->compute > 0) == (d < 2));
+			assert_true(device->state_bytes == 2 * device->owned_bytes && device->memory_bytes > 2 * device->state_bytes);
+			assert_true(device->alone >= forecast->work_bound);
+			fixed += device->fixed_parcels;
+		}
+		assert_true(fixed > 0 && fixed == forecast->devices[2].parcels);
+		for (size_t i = 0; i < forecast->parcel_count; i++) {
+			const lw_forecast_parcel *parcel = &forecast->parcels[i];
+
+			assert_int_equal(parcel->fixed, strcmp(parcel->group, "hidden") == 0);
+			assert_int_equal(parcel->owner == 2, parcel->fixed);
+			assert_true(parcel->gathered <= parcel->update_start && parcel->update_start < parcel->update_end);
+			assert_true(parcel->update_end <= parcel->spread && parcel->spread <= forecast->makespan);
+		}
+		assert_true(forecast->makespan >= forecast->work_bound && forecast->makespan >= forecast->path_bound);
+		assert_true(forecast->best_move >= forecast->work_bound);
+		lw_forecast_destroy(&forecast);
+		assert_null(forecast);
+		OK(lw_plan_step(plan, images, labels, NULL));
+	}
+	lw_plan_destroy(&plan);
+	lw_net_destroy(&net);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shares_are_dealt_by_speed),
+		cmocka_unit_test(a_plan_forecasts_its_steps),
 		cmocka_unit_test(owners_change_no_bit),
 		cmocka_unit_test(for_a_split_owners_change_no_bit),
 		cmocka_unit_test(shares_add_up),
