@@ -28,17 +28,6 @@
 #define TOTAL_GET_ONE(i, j) c##i##_##j = t##i##_##j;
 #define TOTAL_GET(i) EACH_VECTOR(i, TOTAL_GET_ONE)
 
-/* Four rows of 4 floats become to[0..3], to[pitch ..], to[2 * pitch ..], to[3 * pitch ..]. */
-#define TRANSPOSE4(r0, r1, r2, r3, to, pitch)                                                                          \
-	{                                                                                                              \
-		const float4 low02 = (float4)(r0.lo, r2.lo), low13 = (float4)(r1.lo, r3.lo);                           \
-		const float4 high02 = (float4)(r0.hi, r2.hi), high13 = (float4)(r1.hi, r3.hi);                         \
-		vstore4((float4)(low02.s0, low13.s0, low02.s2, low13.s2), 0, to);                                      \
-		vstore4((float4)(low02.s1, low13.s1, low02.s3, low13.s3), 0, (to) + (pitch));                          \
-		vstore4((float4)(high02.s0, high13.s0, high02.s2, high13.s2), 0, (to) + 2 * (pitch));                  \
-		vstore4((float4)(high02.s1, high13.s1, high02.s3, high13.s3), 0, (to) + 3 * (pitch));                  \
-	}
-
 /*
  * to[p * width + i] = element (first + i, begin + p) of a matrix, i below width, p below depth; across: its p-th elements
  * lie together, else its i-th. Past the limit of i the last ones are repeated; nobody looks at what they become.

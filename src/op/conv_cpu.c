@@ -81,8 +81,8 @@ void lw_conv_weight_arguments(lw_launch *launch, const lw_conv_pass *p)
 	lw_arg_int(launch, p->packed_base);
 }
 
-static lw_status pack(const lw_op_context *context, const lw_conv_pass *p, const lw_conv_tiling *tile, lw_buf *weight, lw_buf *bias,
-		      lw_buf *packed)
+lw_status lw_conv_pack(const lw_op_context *context, const lw_conv_pass *p, int lanes, int blocks, lw_buf *weight, lw_buf *bias,
+		       lw_buf *packed)
 {
 	const lw_variant variant = {.source = "conv_cpu", .function = "pack_weight"};
 	const int run = 16;
@@ -92,7 +92,7 @@ static lw_status pack(const lw_op_context *context, const lw_conv_pass *p, const
 	lw_arg_buf(&launch, weight);
 	lw_arg_buf(&launch, bias);
 	lw_arg_buf(&launch, packed);
-	lw_arg_int(&launch, lw_tile_lanes(&tile->tile));
+	lw_arg_int(&launch, lanes);
 	lw_arg_int(&launch, p->outputs);
 	lw_arg_int(&launch, p->channels);
 	lw_arg_int(&launch, run);
@@ -102,7 +102,7 @@ static lw_status pack(const lw_op_context *context, const lw_conv_pass *p, const
 	lw_conv_weight_arguments(&launch, p);
 	launch.dimensions = 3;
 	launch.global[0] = (size_t)((p->channels + run - 1) / run);
-	launch.global[1] = (size_t)tile->blocks;
+	launch.global[1] = (size_t)blocks;
 	launch.global[2] = (size_t)p->groups;
 	for (int i = 0; i < 3; i++)
 		launch.local[i] = 1;
@@ -140,7 +140,7 @@ static lw_status run_pass(const lw_op_context *context, lw_conv_pass *p, const l
 	if (!choose_forward(context->device, p, &tile))
 		return lw_fail(LW_E_UNSUPPORTED, "conv: the device's local memory does not hold a row of the input");
 	if (!context->filters_packed && p->taps[0] && p->taps[1])
-		LW_TRY(pack(context, p, &tile, weight, bias, packed));
+		LW_TRY(lw_conv_pack(context, p, lw_tile_lanes(&tile.tile), tile.blocks, weight, bias, packed));
 	variant = lw_tile_variant("conv_cpu", "conv_forward", &tile.tile);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, x);
