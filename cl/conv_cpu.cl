@@ -38,6 +38,9 @@ __kernel void pack_weight(__global const float *restrict weight, __global const 
 	}
 }
 
+/* Inner steps between two hints of what is read next, a cache line of floats. */
+#define RUN 16
+
 #define STEP(i)                                                                                                        \
 	const vector value##i = (vector)(pixel[i * step]);                                                             \
 	EACH_VECTOR(i, STEP_ONE)
@@ -54,7 +57,7 @@ conv_forward(__global const float *restrict x, __global const float *restrict pa
 	     int group_channels, int out_height, int out_width, int outputs, int taps_height, int taps_width,
 	     int stride_height, int stride_width, int origin_height, int origin_width, int dilation_height,
 	     int dilation_width, int tile_height, int tile_width, int pixel_pitch, int y_base, int y_image, int y_row,
-	     int y_pixel, int packed_base, int blocks, int bias, int relu)
+	     int y_pixel, int packed_base, int blocks, int bias, int relu, int ahead_floats, int ahead_step)
 {
 	const int tiles_across = (out_width + tile_width - 1) / tile_width;
 	const int tiles = (out_height + tile_height - 1) / tile_height * tiles_across;
@@ -72,6 +75,10 @@ conv_forward(__global const float *restrict x, __global const float *restrict pa
 	const size_t block_size = ((size_t)taps_height * taps_width * group_channels + bias) * LANES;
 	__local float *tile = scratch, *slab = scratch + ROWS * LANES;
 	const vector zero = (vector)(LW_ZERO(height));
+	/* while this slab is multiplied the next one comes nearer: so many floats behind, and at every RUN steps so many of them */
+	const size_t slab_begin = ((size_t)image * height + top * stride_height) * width * channels + (size_t)left * channels;
+	__global const float *ahead = x + slab_begin + ahead_floats;
+	__global const float *ahead_end = get_group_id(0) + 1 < get_num_groups(0) ? ahead + ahead_floats : ahead;
 
 	if (taps_height && taps_width)
 		fill_slab(slab, x + (size_t)image * height * width * channels + group * group_channels,
@@ -94,11 +101,16 @@ conv_forward(__global const float *restrict x, __global const float *restrict pa
 						__local const float *pixel =
 							slab + (p * down + r * dilation_height) * slab_pitch + q * step +
 							s * dilation_width * pixel_pitch;
-						for (int i = 0; i < run; i++) {
-							LOAD_VECTORS(w)
-							LW_EACH(ROWS, STEP)
-							pixel++;
-							w += LANES;
+						for (int begin = 0; begin < run; begin += RUN) {
+							const int steps = min(RUN, run - begin);
+							for (int i = 0; i < ahead_step && ahead < ahead_end; i += RUN, ahead += RUN)
+								LW_AHEAD(ahead)
+							for (int i = 0; i < steps; i++) {
+								LOAD_VECTORS(w)
+								LW_EACH(ROWS, STEP)
+								pixel++;
+								w += LANES;
+							}
 						}
 					}
 				if (bias) {

@@ -2,15 +2,14 @@
  * conv_slab.cl: what the convolutions for CPUs copy into local memory, for inclusion behind tile.cl.
  */
 #ifndef VECTOR
-#define VECTOR 4
-typedef LW_FLOAT(VECTOR) vector;
+#include "tile.cl"
 #endif
 
 static inline void clear(__local float *to, int count)
 {
 	int i = 0;
 	for (; i <= count - VECTOR; i += VECTOR)
-		LW_STORE(VECTOR, (vector)(0.0f), to + i);
+		*(__local loose_vector *)(to + i) = (vector)(0.0f);
 	for (; i < count; i++)
 		to[i] = 0.0f;
 }
@@ -19,7 +18,7 @@ static inline void copy(__local float *to, __global const float *from, int count
 {
 	int i = 0;
 	for (; i <= count - VECTOR; i += VECTOR)
-		LW_STORE(VECTOR, LW_LOAD(VECTOR, from + i), to + i);
+		*(__local loose_vector *)(to + i) = *(__global const loose_vector *)(from + i);
 	for (; i < count; i++)
 		to[i] = from[i];
 }

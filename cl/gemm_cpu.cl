@@ -44,7 +44,7 @@ static inline void pack(__global const float *restrict from, __local float *rest
 			__global const float *row = from + (size_t)(begin + p) * pitch + first;
 			for (int i = 0; i < width; i += VECTOR) {
 				LW_AHEAD(row + ahead + i)
-				LW_STORE(VECTOR, LW_LOAD(VECTOR, row + i), to + p * width + i);
+				*(__local loose_vector *)(to + p * width + i) = *(__global const loose_vector *)(row + i);
 			}
 		}
 	} else if (across) {

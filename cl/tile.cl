@@ -29,6 +29,8 @@
 #endif
 
 typedef LW_FLOAT(VECTOR) vector;
+/* One at any address, for loops that copy: compilers may make several narrow moves of vloadn and vstoren there. */
+typedef vector __attribute__((aligned(4))) loose_vector;
 
 /* For LW_EACH(ROWS, ..): the accumulators start as `zero`, come from from[row * pitch], go to to[row * pitch]. */
 #define DECLARE_ONE(i, j) vector c##i##_##j = zero;

@@ -1,6 +1,8 @@
 /* conv on CPUs: which tiles, how much local memory, and the launches of cl/conv_cpu.cl. */
 #include "op/conv_cpu.h"
 
+#include <math.h>
+
 /* Along an axis, the places of the slab that `count` outputs need; with one tap only those that the stride meets. */
 static size_t slab_places(const lw_conv_pass *p, int axis, size_t count)
 {
@@ -126,6 +128,21 @@ void lw_conv_place_arguments(lw_launch *launch, const lw_conv_pass *p)
 	lw_arg_int(launch, p->packed_base);
 }
 
+/* Floats from a slab to the next, 0 where they do not lie together, and how many of them a run of inner steps should ask for. */
+static void tell_ahead(lw_launch *launch, const lw_conv_pass *p, const lw_conv_tiling *tile)
+{
+	enum { RUN = 16 }; /* as the kernel's */
+	const bool whole = tile->width == p->output[1];
+	const bool together = p->groups == 1 && (whole || p->output[0] == 1) && p->taps[0] >= p->stride[0] && p->taps[1] >= p->stride[1];
+	const double pixels = (double)tile->height * p->stride[0] * (whole ? p->input[1] : tile->width * p->stride[1]);
+	const double floats = together ? pixels * p->channels : 0;
+	const double tiles = (double)tile->blocks * tile->height * ((tile->width + tile->tile.rows - 1) / tile->tile.rows);
+	const double runs = tiles * p->taps[0] * p->taps[1] * ((p->channels + RUN - 1) / RUN);
+
+	lw_arg_int(launch, (int)floats);
+	lw_arg_int(launch, (int)ceil(floats / fmax(runs, 1)));
+}
+
 static lw_status run_pass(const lw_op_context *context, lw_conv_pass *p, const lw_choice *choice, lw_buf *x, lw_buf *weight,
 			  lw_buf *bias, lw_buf *y, lw_buf *mask, bool relu, lw_buf *packed)
 {
@@ -161,6 +178,7 @@ static lw_status run_pass(const lw_op_context *context, lw_conv_pass *p, const l
 	lw_arg_int(&launch, tile.blocks);
 	lw_arg_int(&launch, bias ? 1 : 0);
 	lw_arg_int(&launch, relu);
+	tell_ahead(&launch, p, &tile);
 	tiles = (long)p->images * ((p->output[0] + tile.height - 1) / tile.height) *
 		((p->output[1] + tile.width - 1) / tile.width);
 	launch.dimensions = 3;
