@@ -233,6 +233,13 @@ static inline void transform_input(__global const float *image, SPACE float *v, 
 	const vector value##i = (vector)(a[i * BLOCK]);                                                                \
 	EACH_VECTOR(i, STEP_ONE)
 
+/* The channels of the tiles after the next ones, where they come from memory. */
+#if FORM == 0
+#define AHEAD(i)
+#else
+#define AHEAD(i) LW_AHEAD(v + (2 * ROWS + i) * BLOCK)
+#endif
+
 /* ROWS tiles of a point: v is the first one's place, u the point's filters, `to` where its LANES outputs go or, if started, are. */
 static inline void multiply(SPACE const float *v, size_t block_pitch, FILTERS const float *u, SPACE float *to, int channels,
 			    int started)
@@ -248,6 +255,7 @@ static inline void multiply(SPACE const float *v, size_t block_pitch, FILTERS co
 	for (int first = 0; first < channels; first += BLOCK) {
 		const int count = min(BLOCK, channels - first);
 		SPACE const float *a = v;
+		LW_EACH(ROWS, AHEAD)
 		for (int c = 0; c < count; c++) {
 			LOAD_VECTORS(u)
 			LW_EACH(ROWS, STEP)
