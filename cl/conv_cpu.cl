@@ -57,7 +57,7 @@ conv_forward(__global const float *restrict x, __global const float *restrict pa
 	     int group_channels, int out_height, int out_width, int outputs, int taps_height, int taps_width,
 	     int stride_height, int stride_width, int origin_height, int origin_width, int dilation_height,
 	     int dilation_width, int tile_height, int tile_width, int pixel_pitch, int y_base, int y_image, int y_row,
-	     int y_pixel, int packed_base, int blocks, int bias, int relu, int ahead_floats, int ahead_step)
+	     int y_pixel, int packed_base, int blocks, int bias, int relu, int ahead_floats, int ahead_lines)
 {
 	const int tiles_across = (out_width + tile_width - 1) / tile_width;
 	const int tiles = (out_height + tile_height - 1) / tile_height * tiles_across;
@@ -75,7 +75,7 @@ conv_forward(__global const float *restrict x, __global const float *restrict pa
 	const size_t block_size = ((size_t)taps_height * taps_width * group_channels + bias) * LANES;
 	__local float *tile = scratch, *slab = scratch + ROWS * LANES;
 	const vector zero = (vector)(LW_ZERO(height));
-	/* while this slab is multiplied the next one comes nearer: so many floats behind, and at every RUN steps so many of them */
+	/* the next group's slab, where it lies behind this one's: at every RUN steps some lines of it */
 	const size_t slab_begin = ((size_t)image * height + top * stride_height) * width * channels + (size_t)left * channels;
 	__global const float *ahead = x + slab_begin + ahead_floats;
 	__global const float *ahead_end = get_group_id(0) + 1 < get_num_groups(0) ? ahead + ahead_floats : ahead;
@@ -103,8 +103,7 @@ conv_forward(__global const float *restrict x, __global const float *restrict pa
 							s * dilation_width * pixel_pitch;
 						for (int begin = 0; begin < run; begin += RUN) {
 							const int steps = min(RUN, run - begin);
-							for (int i = 0; i < ahead_step && ahead < ahead_end; i += RUN, ahead += RUN)
-								LW_AHEAD(ahead)
+							ahead = look_ahead(ahead, ahead_end, ahead_lines, LINE, LINE);
 							for (int i = 0; i < steps; i++) {
 								LOAD_VECTORS(w)
 								LW_EACH(ROWS, STEP)

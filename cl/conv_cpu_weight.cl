@@ -90,13 +90,16 @@ conv_backward_weight(__global const float *restrict x, __global const float *res
 							 group * outputs + block * LANES, lanes);
 					clear(to + lanes, LANES - lanes);
 				}
-			/* while this slab is multiplied the next one comes nearer, some of it at every RUN pixels */
+			/* the next slab, at every RUN pixels some lines of x and some pixels of gy */
 			const int last = image == images - 1 && top + rows == out_height;
 			const int hints = tiles * rows * ((across + RUN - 1) / RUN);
-			const int x_next = whole && !last ? rows * stride_height * width * channels : 0, x_step = (x_next + hints - 1) / hints;
-			const int gy_next = whole && !last ? rows * across : 0, gy_step = (gy_next + hints - 1) / hints;
-			__global const float *x_ahead = x + ((size_t)image * height + top * stride_height) * width * channels + x_next;
-			__global const float *gy_ahead = gy + (((size_t)image * out_height + top) * out_width + gy_next) * out_channels + block * LANES;
+			const int x_next = whole && !last ? rows * stride_height * width * channels : 0;
+			const int gy_next = whole && !last ? rows * across : 0;
+			const int x_lines = (x_next + hints * LINE - 1) / (hints * LINE), gy_pixels = (gy_next + hints - 1) / hints;
+			__global const float *x_ahead =
+				x + ((size_t)image * height + top * stride_height) * width * channels + x_next;
+			__global const float *gy_ahead =
+				gy + (((size_t)image * out_height + top) * out_width + gy_next) * out_channels + block * LANES;
 			__global const float *x_end = x_ahead + x_next, *gy_end = gy_ahead + (size_t)gy_next * out_channels;
 
 			for (int index = row_begin * runs; index < (GATHER ? 1 : row_end * runs); index++)
@@ -118,11 +121,8 @@ conv_backward_weight(__global const float *restrict x, __global const float *res
 							s * dilation_width * pixel_pitch + (GATHER ? 0 : first);
 						for (int begin = 0; begin < across; begin += RUN) {
 							const int pixels = min(RUN, across - begin);
-							for (int i = 0; i < x_step && x_ahead < x_end; i += 16, x_ahead += 16)
-								LW_AHEAD(x_ahead)
-							for (int i = 0; i < gy_step && gy_ahead < gy_end; i++, gy_ahead += out_channels)
-								for (int j = 0; j < LANES; j += 16)
-									LW_AHEAD(gy_ahead + j)
+							x_ahead = look_ahead(x_ahead, x_end, x_lines, LINE, LINE);
+							gy_ahead = look_ahead(gy_ahead, gy_end, gy_pixels, LANES, out_channels);
 							for (int q = 0; q < pixels; q++) {
 								LOAD_VECTORS(b)
 								LW_EACH(ROWS, STEP)

@@ -45,7 +45,7 @@ static inline void transpose_row(__local float *to, __global const float *row, i
 			to[k * pitch + j] = row[(size_t)(left + j) * channels + k];
 }
 
-/* `count` pixels of ROWS channels, LANES floats apart in the tile, to places `step` pixels apart; zeros where mask is not above 0. */
+/* `count` pixels of ROWS channels, LANES floats apart in the tile, to places `step` apart; zeros where mask is not above 0. */
 static inline void scatter(__local const float *tile, __global float *to, __global const float *mask, int count, int step)
 {
 	for (int q = 0; q < count; q++)
@@ -55,7 +55,7 @@ static inline void scatter(__local const float *tile, __global float *to, __glob
 		}
 }
 
-/* The first place of gy that place `phase` of x and those a multiple of the stride behind it read, taken back by as many places. */
+/* The first place of gy that place `phase` of x reads; the place a stride behind it reads from one further on. */
 static inline int first_place(int phase, int stride, int pad, int taps)
 {
 	const int ahead = phase + pad - (taps - 1);
@@ -92,8 +92,8 @@ conv_backward_few(__global const float *restrict gy, __global const float *restr
 		if (p < 0 || p >= out_height)
 			clear(to, row_pitch);
 		else
-			transpose_row(to, gy + ((size_t)image * out_height + p) * out_width * out_channels, left + before, columns,
-				      out_width, out_channels, pitch);
+			transpose_row(to, gy + ((size_t)image * out_height + p) * out_width * out_channels, left + before,
+				      columns, out_width, out_channels, pitch);
 	}
 	for (int down = 0; down < down_phases; down++)
 	for (int across = 0; across < across_phases; across++) {

@@ -5,6 +5,10 @@
 #include "tile.cl"
 #endif
 
+/* floats of a cache line, and inner steps between two hints of what is read next */
+#define LINE 16
+#define RUN 16
+
 static inline void clear(__local float *to, int count)
 {
 	int i = 0;
@@ -51,4 +55,16 @@ static inline void fill_slab(__local float *slab, __global const float *image, i
 				copy(to + j * pitch, from + (size_t)j * column_step * channels, group_channels);
 		clear(to + (inside - before) * pitch, (columns - inside) * pitch);
 	}
+}
+
+/*
+ * Hints that `count` runs of `floats` floats, `pitch` apart, from p on and below `end`, are soon read; returns where the rest begins.
+ * What is multiplied meanwhile hides the time they take to come.
+ */
+static inline __global const float *look_ahead(__global const float *p, __global const float *end, int count, int floats, int pitch)
+{
+	for (int i = 0; i < count && p < end; i++, p += pitch)
+		for (int j = 0; j < floats; j += LINE)
+			LW_AHEAD(p + j)
+	return p;
 }

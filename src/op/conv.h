@@ -78,7 +78,7 @@ typedef struct lw_conv_family {
 			 const lw_conv_buffers *buffers);
 } lw_conv_family;
 
-extern const lw_conv_family lw_winograd_cpu, lw_conv_gemm, lw_conv_few, lw_conv_cpu, lw_winograd_gpu, lw_conv_gpu, lw_winograd_simple,
-	lw_conv_simple;
+extern const lw_conv_family lw_winograd_cpu, lw_conv_gemm, lw_conv_few, lw_conv_cpu, lw_winograd_gpu, lw_conv_gpu,
+	lw_winograd_simple, lw_conv_simple;
 
 #endif

@@ -128,19 +128,21 @@ void lw_conv_place_arguments(lw_launch *launch, const lw_conv_pass *p)
 	lw_arg_int(launch, p->packed_base);
 }
 
-/* Floats from a slab to the next, 0 where they do not lie together, and how many of them a run of inner steps should ask for. */
+/* Floats from a slab to the next, 0 where they do not lie together, and the cache lines of it to ask for at a time. */
 static void tell_ahead(lw_launch *launch, const lw_conv_pass *p, const lw_conv_tiling *tile)
 {
-	enum { RUN = 16 }; /* as the kernel's */
+	enum { LINE = 16, RUN = 16 }; /* as the kernel's */
 	const bool whole = tile->width == p->output[1];
-	const bool together = p->groups == 1 && (whole || p->output[0] == 1) && p->taps[0] >= p->stride[0] && p->taps[1] >= p->stride[1];
-	const double pixels = (double)tile->height * p->stride[0] * (whole ? p->input[1] : tile->width * p->stride[1]);
-	const double floats = together ? pixels * p->channels : 0;
+	const bool dense = p->taps[0] >= p->stride[0] && p->taps[1] >= p->stride[1];
+	const double columns = whole ? p->input[1] : (double)tile->width * p->stride[1];
+	const double floats = dense && p->groups == 1 && (whole || p->output[0] == 1)
+				      ? columns * tile->height * p->stride[0] * p->channels
+				      : 0;
 	const double tiles = (double)tile->blocks * tile->height * ((tile->width + tile->tile.rows - 1) / tile->tile.rows);
 	const double runs = tiles * p->taps[0] * p->taps[1] * ((p->channels + RUN - 1) / RUN);
 
 	lw_arg_int(launch, (int)floats);
-	lw_arg_int(launch, (int)ceil(floats / fmax(runs, 1)));
+	lw_arg_int(launch, (int)ceil(floats / LINE / fmax(runs, 1)));
 }
 
 static lw_status run_pass(const lw_op_context *context, lw_conv_pass *p, const lw_choice *choice, lw_buf *x, lw_buf *weight,

@@ -32,7 +32,7 @@ void lw_conv_weight_arguments(lw_launch *launch, const lw_conv_pass *p);
 void lw_conv_pass_arguments(lw_launch *launch, const lw_conv_pass *p);
 void lw_conv_place_arguments(lw_launch *launch, const lw_conv_pass *p);
 
-/* Weights as pack_weight of cl/conv_cpu.cl writes them: `blocks` blocks of `lanes` outputs, behind each its bias, if there is one. */
+/* Weights as pack_weight of cl/conv_cpu.cl has them: `blocks` blocks of `lanes` outputs, behind each its bias, if there is one. */
 lw_status lw_conv_pack(const lw_op_context *context, const lw_conv_pass *p, int lanes, int blocks, lw_buf *weight, lw_buf *bias,
 		       lw_buf *packed);
 

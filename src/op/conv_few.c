@@ -23,8 +23,9 @@ static int phase_places(const lw_conv *conv, int axis) { return (conv->input[axi
 static int reach(const lw_conv *conv, int axis)
 {
 	const int stride = conv->stride[axis], first = conv->pad[axis] - (conv->kernel[axis] - 1);
+	const int before = first > 0 ? (first - 1) / stride + 1 : -(-first / stride);
 
-	return (lw_conv_phases(conv, axis) - 1 + conv->pad[axis]) / stride - (first > 0 ? (first - 1) / stride + 1 : -(-first / stride));
+	return (lw_conv_phases(conv, axis) - 1 + conv->pad[axis]) / stride - before;
 }
 
 static size_t tiling_floats(const lw_conv *conv, few_tiling *t, int height, int width)
@@ -44,7 +45,11 @@ static bool choose_tiling(lw_device *device, const lw_conv *conv, const lw_choic
 	const int places = phase_places(conv, 0), groups = lw_tile_groups(device);
 	int most = 1;
 
-	*t = (few_tiling){.tile = {choice->tile[WIDTH], choice->tile[VECTORS], conv->channels}, .height = 1, .width = phase_places(conv, 1)};
+	*t = (few_tiling){
+		.tile = {.vector = choice->tile[WIDTH], .vectors = choice->tile[VECTORS], .rows = conv->channels},
+		.height = 1,
+		.width = phase_places(conv, 1),
+	};
 	if (tiling_floats(conv, t, 1, 1) > limit)
 		return false;
 	if (tiling_floats(conv, t, 1, t->width) > target) {
@@ -63,7 +68,8 @@ static bool choose_tiling(lw_device *device, const lw_conv *conv, const lw_choic
 
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
-	const int native = lw_op_vector_width(context->device, LW_TILE_WIDE), most = native == LW_TILE_WIDE || conv->channels < 3 ? 4 : 3;
+	const int native = lw_op_vector_width(context->device, LW_TILE_WIDE);
+	const int most = native == LW_TILE_WIDE || conv->channels < 3 ? 4 : 3;
 	int vector = 4, count = 0;
 
 	if (pass != LW_PASS_DATA || conv->groups > 1 || conv->channels > FEW || conv->dilation[0] > 1 || conv->dilation[1] > 1 ||
