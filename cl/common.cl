@@ -161,6 +161,28 @@ LW_DEFINE_PART(16)
 #define LW_ZERO(size) as_float(min(size, 0))
 
 /*
+ * Declares `sum`, of type T: of the batch's parts, PART(part) being one's. Those of a slice are added in order, and slices,
+ * 1, 2 or 4 of as many parts each, as ((first + second) + (third + fourth)).
+ */
+#define LW_SUM_PARTS(T, sum, parts, slices, PART)                                                                      \
+	T sum = PART(0), lw_even = sum, lw_pair = sum;                                                                 \
+	for (int lw_slice = 0; lw_slice < slices; lw_slice++) {                                                        \
+		const int lw_begin = (parts) / (slices) * lw_slice;                                                    \
+		if (lw_slice)                                                                                          \
+			sum = PART(lw_begin);                                                                          \
+		for (int lw_part = lw_begin + 1; lw_part < lw_begin + (parts) / (slices); lw_part++)                   \
+			sum = sum + PART(lw_part);                                                                     \
+		if (lw_slice % 2) {                                                                                    \
+			sum = lw_even + sum;                                                                           \
+			if (lw_slice == 3)                                                                             \
+				sum = lw_pair + sum;                                                                   \
+			lw_pair = sum;                                                                                 \
+		} else {                                                                                               \
+			lw_even = sum;                                                                                 \
+		}                                                                                                      \
+	}
+
+/*
  * Division and square root, rounded to nearest, denormals included: as the device does it where that is promised, or where
  * the exact residual (fma) shows that it did; in double, rounded once, which is exact for float; else by the device's own quotient of the significands, at most a few
  * units off, moved to the right neighbour by its exact residual (fma).

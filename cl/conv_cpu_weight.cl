@@ -41,7 +41,7 @@ static inline int slab_offset(int index, int taps_width, int group_channels, int
  * ids: share of the parts of the batch, group, block of outputs (times kernel rows where `splits` says so). sums is [share]
  * [group][block][segment][weights of a segment, padded to ROWS][LANES]; a segment is a kernel's row, or one of its `runs`
  * taps where there are more, or with GATHER all of the kernel. Chains go on in sums from slab to slab. A share is one
- * part, or all: their total then lies `total` floats behind sums. A tile is narrower than a row only where it is one row high.
+ * part, or several: their total then lies `total` floats behind its sums. A tile is narrower than a row only where it is one row high.
  */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 conv_backward_weight(__global const float *restrict x, __global const float *restrict gy, __global float *restrict sums,
@@ -52,7 +52,7 @@ conv_backward_weight(__global const float *restrict x, __global const float *res
 		     int splits, int total)
 {
 	const int shares = get_num_groups(0), share = get_group_id(0), group = get_group_id(1), groups = get_num_groups(1);
-	const int part_begin = shares == 1 ? 0 : share, part_end = shares == 1 ? parts : share + 1;
+	const int part_begin = parts / shares * share, part_end = part_begin + parts / shares;
 	const int block = (int)get_group_id(2) / splits, split = (int)get_group_id(2) % splits;
 	const int row_begin = taps_height * split / splits, row_end = taps_height * (split + 1) / splits;
 	const int out_channels = outputs * groups, lanes = min(LANES, outputs - block * LANES);
@@ -131,9 +131,9 @@ conv_backward_weight(__global const float *restrict x, __global const float *res
 							}
 						}
 					}
-					if (shares == 1 && ends) {
+					if (shares < parts && ends) {
 						to += total;
-						if (part) {
+						if (part > part_begin) {
 							__global const float *from = to;
 							LW_EACH(ROWS, ADD)
 						}
@@ -148,8 +148,9 @@ conv_backward_weight(__global const float *restrict x, __global const float *res
  * ids: input channel of a group, block of `most_lanes` outputs, group. Adds the shares in order and writes OIHW. The sum of
  * weight (r, s, c) is number r * row_pitch + s * tap_pitch + c of the block's `rows`.
  */
+#define PART(share) p[(share) * share_size]
 __kernel void sum_weight_parts(__global const float *restrict sums, __global float *restrict gradient, int total, int shares,
-			       int most_lanes, int outputs, int taps_height, int taps_width, int row_pitch, int tap_pitch, int rows)
+			       int slices, int most_lanes, int outputs, int taps_height, int taps_width, int row_pitch, int tap_pitch, int rows)
 {
 	const int c = get_global_id(0), block = get_global_id(1), group = get_global_id(2);
 	const int group_channels = get_global_size(0), blocks = get_global_size(1), groups = get_global_size(2);
@@ -162,9 +163,7 @@ __kernel void sum_weight_parts(__global const float *restrict sums, __global flo
 		for (int s = 0; s < taps_width; s++)
 			for (int lane = 0; lane < lanes; lane++) {
 				__global const float *p = from + (size_t)(r * row_pitch + s * tap_pitch + c) * most_lanes + lane;
-				float sum = *p;
-				for (int share = 1; share < shares; share++)
-					sum = sum + p[share * share_size];
+				LW_SUM_PARTS(float, sum, shares, slices, PART)
 				to[(size_t)lane * group_channels * taps + r * taps_width + s] = sum + LW_ZERO(shares);
 			}
 }

@@ -206,12 +206,11 @@ depthwise_weight(__global const float *restrict x, __global const float *restric
 }
 
 /* ids: channel, tap. gradient is [channel][tap] */
-__kernel void sum_depthwise_parts(__global const float *restrict partial, __global float *restrict gradient, int parts)
+#define PART(part) partial[((part) * taps + tap) * channels + c]
+__kernel void sum_depthwise_parts(__global const float *restrict partial, __global float *restrict gradient, int parts, int slices)
 {
 	const size_t c = get_global_id(0), tap = get_global_id(1), channels = get_global_size(0), taps = get_global_size(1);
-	float sum = partial[tap * channels + c];
+	LW_SUM_PARTS(float, sum, parts, slices, PART)
 
-	for (int part = 1; part < parts; part++)
-		sum = sum + partial[(part * taps + tap) * channels + c];
 	gradient[c * taps + tap] = sum + LW_ZERO(parts);
 }

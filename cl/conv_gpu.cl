@@ -228,9 +228,10 @@ conv_gpu_weight(__global const float *x, __global const float *gy, __global floa
 		}
 }
 
-/* The parts of backward of the weight, added in order, as OIHW. id: place in partial, of `count` */
-__kernel void conv_gpu_sum_weight(__global const float *partial, __global float *to, int parts, int count, int rows, int outputs,
-				  int group_channels)
+/* The parts of backward of the weight, added as LW_SUM_PARTS has it, as OIHW. id: place in partial, of `count` */
+#define PART(part) partial[(size_t)(part) * count + i]
+__kernel void conv_gpu_sum_weight(__global const float *partial, __global float *to, int parts, int slices, int count, int rows,
+				  int outputs, int group_channels)
 {
 	const int i = get_global_id(0);
 
@@ -238,9 +239,7 @@ __kernel void conv_gpu_sum_weight(__global const float *partial, __global float 
 		return;
 	const int k = i % outputs, row = i / outputs % rows, group = i / outputs / rows;
 	const int taps = rows / group_channels;
-	float sum = partial[i];
-	for (int part = 1; part < parts; part++)
-		sum = sum + partial[(size_t)part * count + i];
+	LW_SUM_PARTS(float, sum, parts, slices, PART)
 	to[((size_t)(group * outputs + k) * group_channels + row % group_channels) * taps + row / group_channels] =
 		sum + LW_ZERO(parts);
 }

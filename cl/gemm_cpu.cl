@@ -7,9 +7,13 @@
  * VECTOR, VECTORS, ROWS  the tile: see tile.cl; VECTOR is 4, 8 or 16, ROWS at least 4
  * PARTS  1: the inner dimension is cut into parts, each a chain from 0, added in order; 2: and all have one term;
  *        3: each part is a product of its own, C being [part][m][n], and others add them
+ * SLICES 2, 4: with PARTS 1 and 2 so many slices of the parts are summed apart, and joined as LW_SUM_PARTS has it; depth is all of k
  */
 #ifndef PARTS
 #define PARTS 0
+#endif
+#ifndef SLICES
+#define SLICES 1
 #endif
 #include "tile.cl"
 
@@ -27,6 +31,28 @@
 #define TOTAL_ADD(i) EACH_VECTOR(i, TOTAL_ADD_ONE)
 #define TOTAL_GET_ONE(i, j) c##i##_##j = t##i##_##j;
 #define TOTAL_GET(i) EACH_VECTOR(i, TOTAL_GET_ONE)
+
+#define TOTAL_CLEAR_ONE(i, j) t##i##_##j = zero;
+#define TOTAL_CLEAR(i) EACH_VECTOR(i, TOTAL_CLEAR_ONE)
+/* The end of a slice whose sum the accumulators hold: joined with those that wait, or waiting itself. */
+#define JOIN_ONE(i, j) c##i##_##j = LW_LOAD(VECTOR, from + i * LANES + j * VECTOR) + c##i##_##j;
+#define JOIN(i) EACH_VECTOR(i, JOIN_ONE)
+#define END_SLICE(slice)                                                                                               \
+	{                                                                                                              \
+		const size_t pitch = LANES;                                                                            \
+		__local const float *from = waiting;                                                                   \
+		__local float *to = waiting + (slice == 1 ? ROWS * LANES : 0);                                         \
+		if (slice % 2) {                                                                                       \
+			LW_EACH(ROWS, JOIN)                                                                            \
+		}                                                                                                      \
+		if (slice == 3) {                                                                                      \
+			from += ROWS * LANES;                                                                          \
+			LW_EACH(ROWS, JOIN)                                                                            \
+		}                                                                                                      \
+		if (slice < SLICES - 1) {                                                                              \
+			LW_EACH(ROWS, STORE)                                                                           \
+		}                                                                                                      \
+	}
 
 /*
  * to[p * width + i] = element (first + i, begin + p) of a matrix, i below width, p below depth; across: its p-th elements
@@ -91,8 +117,8 @@ gemm(__global const float *restrict a, __global const float *restrict b, __globa
 	const int panels = (m + ROWS - 1) / ROWS;
 	const int panel_begin = (int)((long)panels * get_group_id(1) / get_num_groups(1));
 	const int panel_end = (int)((long)panels * (get_group_id(1) + 1) / get_num_groups(1));
-	__local float *block = scratch, *tile = block + (size_t)depth * columns, *bias_row = tile + ROWS * LANES;
-	__local float *panel = bias_row + columns;
+	__local float *block = scratch, *tile = block + (size_t)depth * columns;
+	__local float *waiting = tile + ROWS * LANES, *bias_row = waiting + SLICES / 2 * ROWS * LANES, *panel = bias_row + columns;
 	const vector zero = (vector)(LW_ZERO(k));
 #if PARTS == 3
 	int part = get_group_id(2);
@@ -149,6 +175,10 @@ gemm(__global const float *restrict a, __global const float *restrict b, __globa
 			for (int q = part_begin; q < part; q++) {
 				const int length = PART_BEGIN(q + 1) - PART_BEGIN(q);
 				LW_EACH(ROWS, CLEAR)
+#elif SLICES > 1
+			for (int q = 0; q < SLICES; q++) {
+				const int length = rows / SLICES;
+				LW_EACH(ROWS, CLEAR)
 #else
 			{
 				const int length = rows;
@@ -165,8 +195,21 @@ gemm(__global const float *restrict a, __global const float *restrict b, __globa
 				}
 #if PARTS == 1
 				LW_EACH(ROWS, TOTAL_ADD)
+#if SLICES > 1
+				if ((q + 1) % (parts / SLICES) == 0) {
+					const int slice = q / (parts / SLICES);
+					LW_EACH(ROWS, TOTAL_GET)
+					END_SLICE(slice)
+					LW_EACH(ROWS, TOTAL_CLEAR)
+				}
+			}
+#else
 			}
 			LW_EACH(ROWS, TOTAL_GET)
+#endif
+#elif SLICES > 1
+				END_SLICE(q)
+			}
 #else
 			}
 #endif

@@ -47,14 +47,13 @@ __kernel void sum_rows_runs(__global const float *gy, __global float *partial, i
 			SUM_CHANNELS(1)
 }
 
-/* to[i] = ((partial[0][i] + partial[1][i]) + partial[2][i]) + ... */
-__kernel void sum_parts(__global const float *partial, __global float *to, int parts)
+/* to[i] = ((partial[0][i] + partial[1][i]) + partial[2][i]) + .. in each slice, and slices as LW_SUM_PARTS has it */
+#define PART(part) partial[(part) * count + i]
+__kernel void sum_parts(__global const float *partial, __global float *to, int parts, int slices)
 {
 	const size_t i = get_global_id(0), count = get_global_size(0);
-	float sum = partial[i];
+	LW_SUM_PARTS(float, sum, parts, slices, PART)
 
-	for (int part = 1; part < parts; part++)
-		sum = sum + partial[part * count + i];
 	to[i] = sum + LW_ZERO(parts);
 }
 

@@ -3,8 +3,9 @@
  *
  * Tiles of OUTPUTS x OUTPUTS output pixels are numbered over the batch: image, tile row, tile column. Of each, V = B^T x B
  * is taken from x and M = A gy A^T from its gradient, zeros outside the images. Per point, input channel c and output k, a
- * part of the batch is one chain of fma over V[point][tile][c] * M[point][tile][k], tiles in order; the parts are added in
- * order, and G^T sum G is the gradient of the weight. Every kernel here takes these steps.
+ * part of the batch is one chain of fma over V[point][tile][c] * M[point][tile][k], tiles in order; the parts of a slice are
+ * added in order, and G^T sum G is its gradient of the weight; slices are joined as LW_SUM_PARTS has it. Every kernel here
+ * takes these steps.
  *
  * Transformed tiles are [channels / VECTOR][point][tile][VECTOR], `pitch` tiles apart from point to point, with zeros past
  * the last channel. Sums are register tiles of ROWS outputs times LANES input channels.
@@ -32,12 +33,15 @@
 #if PLACE == 0
 #define TILES __global
 #define SUMS __local
+#define RESULTS __local
 #elif PLACE == 1
 #define TILES __local
 #define SUMS __global
+#define RESULTS
 #else
 #define TILES __global
 #define SUMS
+#define RESULTS
 #endif
 #define OUTPUTS WINOGRAD_OUTPUTS
 #define TAPS WINOGRAD_TAPS
@@ -207,11 +211,10 @@ static inline void sum_point(SUMS float *sums, TILES const float *v, size_t next
 	LW_EACH(ROWS, STORE)
 }
 
-/* G^T of the sum of the parts, G of VECTOR input channels and an output, the first `count` of them, to the weight's gradient */
-static inline void finish(SUMS const float *sums, size_t pitch, int parts, size_t part_pitch, __global float *to, int count)
+/* G^T of the sum of the parts, G of VECTOR input channels and an output: a vector of each tap, `to_pitch` floats apart */
+static inline void transform_parts(SUMS const float *sums, size_t pitch, int parts, size_t part_pitch, RESULTS float *to, size_t to_pitch)
 {
 	vector column[SIZE], between[TAPS * SIZE], row[TAPS];
-	float result[TAPS * TAPS * VECTOR];
 	const vector zero = (vector)(LW_ZERO(parts));
 
 	for (int j = 0; j < SIZE; j++) {
@@ -226,59 +229,95 @@ static inline void finish(SUMS const float *sums, size_t pitch, int parts, size_
 	for (int r = 0; r < TAPS; r++) {
 		transform_sums(between + r * SIZE, row, 1);
 		for (int s = 0; s < TAPS; s++)
-			LW_STORE(VECTOR, row[s] + zero, result + (r * TAPS + s) * VECTOR);
+			LW_STORE(VECTOR, row[s] + zero, to + (r * TAPS + s) * to_pitch);
 	}
-	for (int lane = 0; lane < min(VECTOR, count); lane++)
-		for (int tap = 0; tap < TAPS * TAPS; tap++)
-			to[lane * TAPS * TAPS + tap] = result[tap * VECTOR + lane];
 }
 
-/* finish for a register tile, whose first output is k and whose first channel c */
-static inline void finish_block(SUMS const float *sums, size_t pitch, int parts, size_t part_pitch,
-				__global float *gradient, int k, int c, int outputs, int channels)
+/* Those vectors to the weight's gradient, the first `count` of their channels. */
+static inline void store_taps(RESULTS const float *from, size_t pitch, __global float *to, int count)
 {
-	for (int i = 0; i < min(ROWS, outputs - k); i++)
-		for (int j = 0; j < LANES && c + j < channels; j += VECTOR)
-			finish(sums + i * LANES + j, pitch, parts, part_pitch,
-			       gradient + ((size_t)(k + i) * channels + c + j) * TAPS * TAPS, channels - c - j);
+	for (int lane = 0; lane < min(VECTOR, count); lane++)
+		for (int tap = 0; tap < TAPS * TAPS; tap++)
+			to[lane * TAPS * TAPS + tap] = from[tap * pitch + lane];
 }
+
+/* to = with + to, or to = with: `count` floats, a multiple of VECTOR */
+static inline void join(RESULTS float *to, RESULTS const float *with, int count, int add)
+{
+	for (int i = 0; i < count; i += VECTOR)
+		LW_STORE(VECTOR, add ? LW_LOAD(VECTOR, with + i) + LW_LOAD(VECTOR, to + i) : LW_LOAD(VECTOR, with + i), to + i);
+}
+
+/* What `result` holds of a slice joined with those that wait, two of them, `count` floats each; or it waits itself. */
+static inline void join_slice(int slice, int slices, RESULTS float *result, RESULTS float *waiting, int count)
+{
+	if (slice % 2)
+		join(result, waiting, count, 1);
+	if (slice == 3)
+		join(result, waiting + count, count, 1);
+	if (slice < slices - 1)
+		join(waiting + (slice == 1 ? count : 0), result, count, 0);
+}
+
+#if PLACE != 0
+/* The gradient of VECTOR input channels and an output: of each slice's parts its own, joined */
+static inline void finish(SUMS const float *sums, size_t pitch, int parts, int slices, size_t part_pitch, __global float *to, int count)
+{
+	float result[TAPS * TAPS * VECTOR], waiting[2 * TAPS * TAPS * VECTOR];
+
+	for (int slice = 0; slice < slices; slice++) {
+		transform_parts(sums + slice * (parts / slices) * part_pitch, pitch, parts / slices, part_pitch, result, VECTOR);
+		join_slice(slice, slices, result, waiting, TAPS * TAPS * VECTOR);
+	}
+	store_taps(result, VECTOR, to, count);
+}
+#endif
 
 #if PLACE == 0
 /*
  * ids: LANES channels, `depth` register tiles of outputs, which go through `batch` tiles of the images at a time. scratch:
- * sums of POINTS + 1 times `depth` register tiles.
+ * sums of POINTS + 1 times `depth` register tiles; the first of them become the gradient, a tap each, of a slice; and what waits
+ * of other slices.
  */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 sum_tiles(__global const float *restrict tiles, __global float *restrict gradient, __local float *restrict scratch, int channels,
-	  int outputs, int images, int image_tiles, int pitch, int base, int parts, int depth, int batch)
+	  int outputs, int images, int image_tiles, int pitch, int base, int parts, int slices, int depth, int batch)
 {
 	const int c = (int)get_group_id(0) * LANES, k = (int)get_group_id(1) * depth * ROWS;
-	const int blocks = min(depth, (outputs - k + ROWS - 1) / ROWS);
-	const size_t size = (size_t)depth * ROWS * LANES, next = (size_t)POINTS * pitch * VECTOR;
-	__local float *apart = scratch + POINTS * size;
+	const int blocks = min(depth, (outputs - k + ROWS - 1) / ROWS), size = depth * ROWS * LANES;
+	const size_t next = (size_t)POINTS * pitch * VECTOR;
+	__local float *apart = scratch + POINTS * size, *waiting = apart + size;
 
-	for (int point = 0; point < POINTS; point++) {
-		__global const float *v = tiles + ((size_t)get_group_id(0) * VECTORS * POINTS + point) * pitch * VECTOR;
-		__local float *sums = scratch + point * size;
-		for (int part = 0; part < parts; part++) {
-			const int begin = (int)((long)images * part / parts) * image_tiles;
-			const int end = (int)((long)images * (part + 1) / parts) * image_tiles;
-			__local float *to = part ? apart : sums;
-			for (int tile = begin; tile < end; tile += batch)
-				for (int block = 0; block < blocks; block++) {
-					const int row = k + block * ROWS;
-					__global const float *m =
-						tiles + base + ((size_t)(row / VECTOR) * POINTS + point) * pitch * VECTOR + row % VECTOR;
-					sum_point(to + block * ROWS * LANES, v + (size_t)tile * VECTOR, next, m + (size_t)tile * VECTOR,
-						  min(batch, end - tile), tile > begin);
-				}
-			if (part)
-				for (int i = 0; i < blocks * ROWS * LANES; i += VECTOR)
-					LW_STORE(VECTOR, LW_LOAD(VECTOR, sums + i) + LW_LOAD(VECTOR, apart + i), sums + i);
+	for (int slice = 0; slice < slices; slice++) {
+		const int first_part = parts / slices * slice, end_part = first_part + parts / slices;
+		for (int point = 0; point < POINTS; point++) {
+			__global const float *v = tiles + ((size_t)get_group_id(0) * VECTORS * POINTS + point) * pitch * VECTOR;
+			__local float *sums = scratch + point * size;
+			for (int part = first_part; part < end_part; part++) {
+				const int begin = (int)((long)images * part / parts) * image_tiles;
+				const int end = (int)((long)images * (part + 1) / parts) * image_tiles;
+				__local float *to = part > first_part ? apart : sums;
+				for (int tile = begin; tile < end; tile += batch)
+					for (int block = 0; block < blocks; block++) {
+						const int row = k + block * ROWS;
+						__global const float *m =
+							tiles + base + ((size_t)(row / VECTOR) * POINTS + point) * pitch * VECTOR + row % VECTOR;
+						sum_point(to + block * ROWS * LANES, v + (size_t)tile * VECTOR, next,
+							  m + (size_t)tile * VECTOR, min(batch, end - tile), tile > begin);
+					}
+				if (part > first_part)
+					for (int i = 0; i < blocks * ROWS * LANES; i += VECTOR)
+						LW_STORE(VECTOR, LW_LOAD(VECTOR, sums + i) + LW_LOAD(VECTOR, apart + i), sums + i);
+			}
 		}
+		for (int i = 0; i < blocks * ROWS * LANES; i += VECTOR)
+			transform_parts(scratch + i, size, 1, 0, scratch + i, size);
+		join_slice(slice, slices, scratch, waiting, TAPS * TAPS * size);
 	}
-	for (int block = 0; block < blocks; block++)
-		finish_block(scratch + block * ROWS * LANES, size, 1, 0, gradient, k + block * ROWS, c, outputs, channels);
+	for (int i = 0; i < min(blocks * ROWS, outputs - k); i++)
+		for (int j = 0; j < LANES && c + j < channels; j += VECTOR)
+			store_taps(scratch + i * LANES + j, size, gradient + ((size_t)(k + i) * channels + c + j) * TAPS * TAPS,
+				   channels - c - j);
 }
 #endif
 
@@ -333,22 +372,25 @@ fused_tiles(__global const float *restrict x, __global const float *restrict gy,
 /* ids: register tile of channels, of outputs. After fused_tiles */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 sum_parts(__global const float *restrict partial, __global float *restrict gradient, int channels, int outputs, int parts,
-	  int point_pitch)
+	  int slices, int point_pitch)
 {
-	const int column = get_group_id(0), row = get_group_id(1), rows = get_num_groups(1);
+	const int column = get_group_id(0), row = get_group_id(1), rows = get_num_groups(1), k = row * ROWS, c = column * LANES;
+	__global const float *sums = partial + (column * rows + row) * ROWS * LANES;
 
-	finish_block(partial + (column * rows + row) * ROWS * LANES, point_pitch, parts, (size_t)POINTS * point_pitch, gradient,
-		     row * ROWS, column * LANES, outputs, channels);
+	for (int i = 0; i < min(ROWS, outputs - k); i++)
+		for (int j = 0; j < LANES && c + j < channels; j += VECTOR)
+			finish(sums + i * LANES + j, point_pitch, parts, slices, (size_t)POINTS * point_pitch,
+			       gradient + ((size_t)(k + i) * channels + c + j) * TAPS * TAPS, channels - c - j);
 }
 #endif
 
 #if PLACE == 2
 /* ids: channel, output; VECTOR, VECTORS, ROWS 1. As sum_tiles */
 __kernel void sum_tiles_simple(__global const float *restrict tiles, __global float *restrict gradient, int images,
-			       int image_tiles, int pitch, int base, int parts)
+			       int image_tiles, int pitch, int base, int parts, int slices)
 {
 	const int c = get_global_id(0), k = get_global_id(1), channels = get_global_size(0);
-	float sums[POINTS];
+	float sums[4 * POINTS];
 
 	for (int point = 0; point < POINTS; point++) {
 		__global const float *v = tiles + ((size_t)c * POINTS + point) * pitch;
@@ -356,12 +398,12 @@ __kernel void sum_tiles_simple(__global const float *restrict tiles, __global fl
 		for (int part = 0; part < parts; part++) {
 			const int begin = (int)((long)images * part / parts) * image_tiles;
 			const int end = (int)((long)images * (part + 1) / parts) * image_tiles;
-			float sum = 0.0f;
+			float *to = sums + part / (parts / slices) * POINTS + point, sum = 0.0f;
 			for (int tile = begin; tile < end; tile++)
 				sum = fma(m[tile], v[tile], sum);
-			sums[point] = part ? sums[point] + sum : sum;
+			*to = part % (parts / slices) ? *to + sum : sum;
 		}
 	}
-	finish(sums, 1, 1, 0, gradient + ((size_t)k * channels + c) * TAPS * TAPS, 1);
+	finish(sums, 1, slices, slices, POINTS, gradient + ((size_t)k * channels + c) * TAPS * TAPS, 1);
 }
 #endif

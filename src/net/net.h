@@ -119,11 +119,11 @@ typedef enum lw_instruction_kind { LW_FORWARD, LW_LOSS, LW_BACKWARD, LW_ACCUMULA
 
 /* How a layer's gradients are summed slice by slice; where in its workspace what lies, in bytes. */
 typedef struct lw_sliced {
-	int slices; /* that one call sums over; 0: the layer's are not summed so */
+	int slices; /* that one call sums over at most; 0: the layer's are not summed so */
 	size_t level, param[LW_OP_MAX_PARAMS];         /* temporary gradients: from level to level, and within one */
 	size_t gradient, input[LW_OP_MAX_INPUTS + 1]; /* copies of what is not aligned; then the operator's scratch, */
 	bool has_scratch;                              /* if it has any */
-	lw_kept_choices kept_longer;                   /* of slices longer than the first; the others' are the instruction's */
+	lw_kept_choices kept[2]; /* of calls of more images than the first slice, than twice them; the others' are the instruction's */
 } lw_sliced;
 
 /* One entry of a tape; values are indices, -1 for none. */

@@ -3,20 +3,25 @@
 
 /* Slices of a run that one call sums over: the leaf of its tree. In images: the executor's from `first` on. */
 typedef struct piece {
-	int run, leaf, first, images;
+	int run, leaf, slices, first, images;
 } piece;
 
-static int list_pieces(const lw_cut *cut, int slices, piece pieces[LW_MAX_SLICES])
+/* Slices that an operator sums over at most in one call, where they are alike. */
+enum { MOST_SLICES = 4 };
+
+static int list_pieces(const lw_cut *cut, int most, piece pieces[LW_MAX_SLICES])
 {
 	int count = 0;
 
-	for (int r = 0; r < cut->run_count; r++)
+	for (int r = 0; r < cut->run_count; r++) {
+		const int slices = lw_min_int(most, cut->runs[r].count);
 		for (int at = 0; at < cut->runs[r].count; at += slices) {
 			const int slice = cut->runs[r].first + at;
 			const int begin = lw_slice_begin(cut->share.all, cut->share.slices, slice);
 			const int end = lw_slice_begin(cut->share.all, cut->share.slices, slice + slices);
-			pieces[count++] = (piece){r, at / slices, begin - cut->share.first, end - begin};
+			pieces[count++] = (piece){r, at / slices, slices, begin - cut->share.first, end - begin};
 		}
+	}
 	return count;
 }
 
@@ -33,10 +38,10 @@ static void describe_piece(const lw_net *net, lw_instruction *instruction, const
 	*share = cut->share;
 	share->first += p->first;
 	lw_describe_call(net, instruction, p->images, share, call);
-	call->slices = instruction->sliced.slices;
-	/* slices differ by an image at most, and choices are kept for a number of images */
-	if (p->images > call->slices * share->rule_images)
-		call->kept = &instruction->sliced.kept_longer;
+	call->slices = p->slices;
+	/* choices are kept for a number of images: of one, two or four slices, or of one that is an image longer than others */
+	if (p->images > share->rule_images)
+		call->kept = &instruction->sliced.kept[p->images > 2 * share->rule_images];
 }
 
 /* --- Its workspace: temporary gradients, copies, and the operator's own --- */
@@ -77,6 +82,25 @@ static lw_status operator_bytes(const lw_net *net, lw_instruction *instruction, 
 	return LW_OK;
 }
 
+/* Whether one call can sum over all slices of any piece of so many. */
+static bool takes_slices(const lw_net *net, lw_instruction *instruction, const lw_cut *cut, const lw_op_context *context, int most)
+{
+	const lw_op *op = net->nodes[instruction->node].op;
+	piece pieces[LW_MAX_SLICES];
+	const int count = list_pieces(cut, most, pieces);
+
+	if (!op->takes_slices || cut->share.all % cut->share.slices)
+		return false;
+	for (int i = 0; i < count; i++) {
+		lw_op_call call;
+		lw_share share;
+		describe_piece(net, instruction, cut, &pieces[i], &share, &call);
+		if (pieces[i].slices > 1 && !op->takes_slices(context, &call))
+			return false;
+	}
+	return true;
+}
+
 lw_status lw_sliced_plan(const lw_net *net, lw_instruction *instruction, const lw_cut *cut, const lw_op_context *context, size_t *bytes)
 {
 	const lw_node *node = &net->nodes[instruction->node];
@@ -84,7 +108,7 @@ lw_status lw_sliced_plan(const lw_net *net, lw_instruction *instruction, const l
 	piece pieces[LW_MAX_SLICES];
 	int count;
 
-	*s = (lw_sliced){.slices = 1};
+	*s = (lw_sliced){.slices = takes_slices(net, instruction, cut, context, MOST_SLICES) ? MOST_SLICES : 1};
 	count = list_pieces(cut, s->slices, pieces);
 	for (int slot = 0; slot < node->rule.param_count; slot++)
 		if (instruction->param_gradients[slot]) {

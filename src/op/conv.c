@@ -189,6 +189,13 @@ static size_t workspace(const lw_op_context *context, const lw_op_call *call, lw
 	return bytes;
 }
 
+/* All families do. */
+static bool takes_slices(const lw_op_context *context, const lw_op_call *call)
+{
+	(void)context, (void)call;
+	return true;
+}
+
 static lw_status run(const lw_op_context *context, const lw_op_call *call, lw_pass pass, const lw_conv_buffers *buffers)
 {
 	lw_choice choice;
@@ -242,5 +249,6 @@ const lw_op lw_op_conv = {
 	.backward = backward,
 	.choices = choices,
 	.workspace = workspace,
+	.takes_slices = takes_slices,
 	.fuses = LW_FUSES_RELU | LW_FUSES_INPUT_MASK,
 };

@@ -9,9 +9,9 @@ typedef struct weight_tiling {
 	lw_conv_tiling of;
 	weight_segment kind;
 	int segment, segments, padded, pixel_pitch;
-	int shares; /* of the batch's parts: each its own, or one work-group does them all */
+	int shares; /* of the batch's parts: each its own, or a work-group does all of a slice */
 	int splits; /* of the kernel's rows */
-	size_t total; /* where one share has its total, in floats */
+	size_t total; /* from a share's sums to its total, where it has several parts, in floats */
 } weight_tiling;
 
 static size_t places(const lw_conv *conv, int axis, int count)
@@ -74,12 +74,12 @@ static bool choose_weight(lw_device *device, const lw_conv *conv, const lw_choic
 
 	others = conv->groups * t->of.blocks;
 	t->splits = t->kind != SEGMENT_ALL && others < groups && others * conv->kernel[0] >= groups ? conv->kernel[0] : 1;
-	t->shares = others * t->splits >= groups ? 1 : conv->parts;
-	if (t->shares > 1 && t->kind != SEGMENT_ALL && t->shares * others < groups)
+	t->shares = others * t->splits >= groups ? conv->slices : conv->parts;
+	if (t->shares > conv->slices && t->kind != SEGMENT_ALL && t->shares * others < groups)
 		t->splits = conv->kernel[0];
 	/* a part in one slab leaves no sums to go on from */
-	if (t->shares == 1 && (conv->images > conv->parts || t->of.height < conv->output[0] || t->of.width < conv->output[1]))
-		t->total = share_floats(conv, t);
+	if (t->shares < conv->parts && (conv->images > conv->parts || t->of.height < conv->output[0] || t->of.width < conv->output[1]))
+		t->total = (size_t)t->shares * share_floats(conv, t);
 	return true;
 }
 
@@ -95,6 +95,7 @@ static lw_status sum_weight_parts(const lw_op_context *context, const lw_conv *c
 	lw_arg_buf(&launch, gradient);
 	lw_arg_int(&launch, (int)t->total);
 	lw_arg_int(&launch, t->shares);
+	lw_arg_int(&launch, conv->slices);
 	lw_arg_int(&launch, lw_tile_lanes(&t->of.tile));
 	lw_arg_int(&launch, conv->group_out);
 	lw_conv_pair(&launch, conv->kernel);

@@ -97,6 +97,7 @@ static lw_status backward_weight(const lw_op_context *context, const lw_conv *co
 	lw_arg_buf(&launch, b->workspace);
 	lw_arg_buf(&launch, b->weight_gradient);
 	lw_arg_int(&launch, conv->parts);
+	lw_arg_int(&launch, conv->slices);
 	launch.dimensions = 2;
 	launch.global[0] = (size_t)conv->channels;
 	launch.global[1] = lw_conv_taps(conv);

@@ -14,7 +14,7 @@ static lw_gemm gemm_of(const lw_conv *conv, lw_pass pass)
 	if (pass == LW_PASS_DATA)
 		return (lw_gemm){.m = pixels, .n = in, .k = out, .lda = out, .ldb = in, .ldc = in, .parts = 1};
 	return (lw_gemm){.transpose_a = true, .m = out, .n = in, .k = pixels, .lda = out, .ldb = in, .ldc = in,
-			 .parts = conv->parts};
+			 .parts = conv->parts, .slices = conv->slices};
 }
 
 static bool applies(const lw_conv *conv, lw_pass pass)

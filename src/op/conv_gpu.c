@@ -180,6 +180,7 @@ static lw_status sum_weight(const lw_op_context *context, const lw_conv *conv, c
 	lw_arg_buf(&launch, b->workspace);
 	lw_arg_buf(&launch, b->weight_gradient);
 	lw_arg_int(&launch, conv->parts);
+	lw_arg_int(&launch, conv->slices);
 	lw_arg_int(&launch, (int)lw_conv_weights(conv));
 	lw_arg_int(&launch, (int)lw_conv_taps(conv) * conv->group_channels);
 	lw_arg_int(&launch, conv->group_out);
@@ -242,7 +243,7 @@ static lw_status run_depthwise_weight(const lw_op_context *context, const lw_con
 	launch.global[2] = (size_t)conv->parts;
 	launch.flops = 2.0 * conv->images * conv->output[0] * conv->output[1] * (double)lw_conv_weights(conv);
 	LW_TRY(lw_queue_launch(context->queue, &launch, NULL));
-	return lw_op_sum_parts(context, conv->parts, lw_conv_weights(conv), b->workspace, b->weight_gradient);
+	return lw_op_sum_parts(context, conv->parts, conv->slices, lw_conv_weights(conv), b->workspace, b->weight_gradient);
 }
 
 static size_t workspace(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice)

@@ -56,7 +56,7 @@ static lw_status simple_weight(const lw_op_context *context, const lw_conv *conv
 	launch.global[0] = lw_conv_weights(conv);
 	launch.global[1] = (size_t)conv->parts;
 	LW_TRY(lw_queue_launch(context->queue, &launch, NULL));
-	return lw_op_sum_parts(context, conv->parts, lw_conv_weights(conv), buffers->workspace, buffers->weight_gradient);
+	return lw_op_sum_parts(context, conv->parts, conv->slices, lw_conv_weights(conv), buffers->workspace, buffers->weight_gradient);
 }
 
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)

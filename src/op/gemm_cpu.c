@@ -14,19 +14,22 @@ typedef struct cpu_plan {
 	int depth, columns, shares;
 } cpu_plan;
 
-static size_t local_floats(const cpu_plan *p)
-{
-	/* rows of B, a tile of C, a row of the bias, a panel of A and what a vector writes past it */
-	const size_t lanes = (size_t)lw_tile_lanes(&p->tile), rows = (size_t)p->tile.rows;
+/* Rows of B that a work-group must take at once to add parts as it goes: those of the longest part, or of all slices. */
+static int part_depth(const lw_gemm *g) { return g->slices > 1 ? g->k : (g->k + g->parts - 1) / g->parts; }
 
-	return (size_t)p->columns * (size_t)(p->depth + 1) + rows * lanes + rows * (size_t)p->depth + LW_TILE_WIDE;
-}
-
-/* Rows of B of the longest part. */
-static int part_depth(const lw_gemm *g) { return (g->k + g->parts - 1) / g->parts; }
-
-/* Whether every part is a product of its own, added up afterwards: where a work-group does not take a part at once. */
+/* Whether every part is a product of its own, added up afterwards. */
 static bool is_split(const lw_gemm *g, int depth) { return g->parts > 1 && depth < part_depth(g); }
+
+/* SLICES of the kernel. */
+static int slices_of(const lw_gemm *g, int depth) { return is_split(g, depth) ? 1 : lw_max_int(g->slices, 1); }
+
+static size_t local_floats(const lw_gemm *g, const cpu_plan *p)
+{
+	/* rows of B, tiles of C and of slices that wait, a row of the bias, a panel of A and what a vector writes past it */
+	const size_t lanes = (size_t)lw_tile_lanes(&p->tile), rows = (size_t)p->tile.rows, tiles = 1 + (size_t)slices_of(g, p->depth) / 2;
+
+	return (size_t)p->columns * (size_t)(p->depth + 1) + tiles * rows * lanes + rows * (size_t)p->depth + LW_TILE_WIDE;
+}
 
 static bool may_split(const lw_gemm *g) { return g->parts > 1 && !g->bias && !g->relu && !g->mask && g->ldc == g->n; }
 
@@ -72,7 +75,7 @@ static bool plan_cpu(const lw_device *device, const lw_gemm *g, int most_depth, 
 		for (int wide = 1; wide < 2 * blocks && wide <= 64; wide *= 2)
 			for (int shares = 1; shares <= lw_min_int(panels, 64); shares += shares < 8 ? 1 : shares / 4) {
 				cpu_plan p = {plan->tile, depth, lw_min_int(wide, blocks) * lanes, shares};
-				const size_t local = local_floats(&p);
+				const size_t local = local_floats(g, &p);
 				const double seconds = cost(device, g, &p);
 
 				if (local > limit || (wide > 1 && local > LW_GEMM_LOCAL_FLOATS) || (found && seconds >= least))
@@ -139,7 +142,7 @@ static int choices(const lw_op_context *context, const lw_gemm *g, lw_choice *li
 				if (sums && !held)
 					count += make_cpu(context, g, tile, lw_min_int(depth, part_depth(g) - 1), &found[count]);
 				else
-					count += make_cpu(context, g, tile, lw_max_int(depth, sums ? part_depth(g) : 1), &found[count]);
+					count += make_cpu(context, g, tile, lw_max_int(depth, g->parts > 1 ? part_depth(g) : 1), &found[count]);
 			}
 	qsort(found, (size_t)count, sizeof *found, compare_costs);
 	for (int i = 0; i < count && listed < (test ? capacity : lw_min_int(capacity, 5)); i++) {
@@ -167,9 +170,10 @@ static lw_status run(const lw_op_context *context, const lw_gemm *g, const lw_ch
 	lw_launch launch;
 
 	lw_variant_option(&variant, "PARTS", split ? 3 : g->parts > 1 ? g->parts == g->k ? 2 : 1 : 0);
+	lw_variant_option(&variant, "SLICES", slices_of(g, p.depth));
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_gemm_arguments(&launch, g, split ? g->workspace : g->c);
-	lw_arg_local(&launch, local_floats(&p) * sizeof(float));
+	lw_arg_local(&launch, local_floats(g, &p) * sizeof(float));
 	lw_arg_int(&launch, p.depth);
 	lw_arg_int(&launch, p.columns);
 	launch.dimensions = 3;
@@ -179,7 +183,7 @@ static lw_status run(const lw_op_context *context, const lw_gemm *g, const lw_ch
 	launch.local[0] = launch.local[1] = launch.local[2] = 1;
 	launch.flops = 2.0 * g->m * g->n * g->k;
 	LW_TRY(lw_queue_launch(context->queue, &launch, NULL));
-	return split ? lw_op_sum_parts(context, g->parts, (size_t)g->m * (size_t)g->n, g->workspace, g->c) : LW_OK;
+	return split ? lw_op_sum_parts(context, g->parts, lw_max_int(g->slices, 1), (size_t)g->m * (size_t)g->n, g->workspace, g->c) : LW_OK;
 }
 
 const lw_gemm_family lw_gemm_cpu = {choices, workspace, run};

@@ -19,7 +19,7 @@ static lw_gemm gemm_of(const lw_op_call *call, lw_pass pass)
 	if (pass == LW_PASS_DATA)
 		return (lw_gemm){.m = rows, .n = in, .k = out, .lda = out, .ldb = in, .ldc = in, .parts = 1};
 	return (lw_gemm){.transpose_a = true, .m = out, .n = in, .k = rows, .lda = out, .ldb = in, .ldc = in,
-			 .parts = lw_call_parts(call)};
+			 .parts = lw_call_parts(call), .slices = call->slices};
 }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -65,6 +65,17 @@ static size_t workspace(const lw_op_context *context, const lw_op_call *call, lw
 	if (lw_op_choose(context, &lw_op_linear, call, pass, &choice) != LW_OK)
 		return bias;
 	return larger(bias, lw_gemm_workspace(context, &gemm, &choice));
+}
+
+/* Parts that are products of their own may take far more memory than the weight. */
+static bool takes_slices(const lw_op_context *context, const lw_op_call *call)
+{
+	enum { MOST_BYTES = 16 << 20 };
+	const lw_gemm gemm = gemm_of(call, LW_PASS_WEIGHT);
+	lw_choice choice;
+
+	return lw_op_choose(context, &lw_op_linear, call, LW_PASS_WEIGHT, &choice) == LW_OK && choice.family == LW_GEMM_CPU &&
+	       lw_gemm_workspace(context, &gemm, &choice) <= MOST_BYTES;
 }
 
 static lw_status run(const lw_op_context *context, const lw_op_call *call, lw_pass pass, lw_gemm *gemm)
@@ -119,5 +130,6 @@ const lw_op lw_op_linear = {
 	.backward = backward,
 	.choices = choices,
 	.workspace = workspace,
+	.takes_slices = takes_slices,
 	.fuses = LW_FUSES_RELU | LW_FUSES_INPUT_MASK,
 };

@@ -146,6 +146,8 @@ typedef struct lw_op {
 	 */
 	int (*choices)(const lw_op_context *context, const lw_op_call *call, lw_pass pass, lw_choice *list);
 	size_t (*workspace)(const lw_op_context *context, const lw_op_call *call, lw_pass pass);
+	/* Whether gradients of parameters are summed over call->slices above 1 with the choice that it would make. NULL: no. */
+	bool (*takes_slices)(const lw_op_context *context, const lw_op_call *call);
 	/*
 	 * For operators with statistics over the batch, else NULL: scratch of a pass whose share is `whole`. The gradients of
 	 * parameters are then the whole batch's; shares but the one that begins at image 0 write zeros.
@@ -205,12 +207,13 @@ static inline int lw_call_parts(const lw_op_call *call)
 /*
  * C[M,N] = op(A)[M,K] * op(B)[K,N], row-major float with leading dimensions. Per output: one chain acc = fma(a, b, acc)
  * over k ascending from 0, where parts > 1 in that many parts of K cut at K*part/parts, each a chain from 0, parts added
- * in order; then + bias[N] (may be NULL); a result of zero is +0; then relu, if asked for; then 0 where mask (a relu's output,
+ * in order, with slices > 1 (lw_op_call's) those of each slice; then + bias[N] (may be NULL); a result of zero is +0; then relu, if asked for; then 0 where mask (a relu's output,
  * laid out as C; may be NULL) is not above 0.
  */
 typedef struct lw_gemm {
 	bool transpose_a, transpose_b, relu;
 	int m, n, k, lda, ldb, ldc, parts;
+	int slices; /* above 1 for choices of the family LW_GEMM_CPU alone */
 	lw_buf *a, *b, *c, *bias, *mask, *workspace;
 } lw_gemm;
 /*

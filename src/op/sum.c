@@ -2,7 +2,7 @@
 #include "op/sum.h"
 #include "op/support.h"
 
-lw_status lw_op_sum_parts(const lw_op_context *context, int parts, size_t count, lw_buf *partial, lw_buf *sum)
+lw_status lw_op_sum_parts(const lw_op_context *context, int parts, int slices, size_t count, lw_buf *partial, lw_buf *sum)
 {
 	const lw_variant variant = {.source = "sum", .function = "sum_parts"};
 	lw_launch launch;
@@ -11,6 +11,7 @@ lw_status lw_op_sum_parts(const lw_op_context *context, int parts, size_t count,
 	lw_arg_buf(&launch, partial);
 	lw_arg_buf(&launch, sum);
 	lw_arg_int(&launch, parts);
+	lw_arg_int(&launch, slices);
 	lw_launch_1d(&launch, count, 0);
 	launch.bytes = 4.0 * (double)count * (parts + 1);
 	return lw_queue_launch(context->queue, &launch, NULL);
@@ -44,5 +45,5 @@ lw_status lw_op_sum_rows(const lw_op_context *context, const lw_op_call *call, l
 	launch.local[0] = launch.local[1] = runs ? 1 : 0;
 	launch.bytes = 4.0 * (double)lw_shape_count(s);
 	LW_TRY(lw_queue_launch(context->queue, &launch, NULL));
-	return parts == 1 ? LW_OK : lw_op_sum_parts(context, parts, (size_t)channels, call->workspace, sum);
+	return parts == 1 ? LW_OK : lw_op_sum_parts(context, parts, lw_max_int(call->slices, 1), (size_t)channels, call->workspace, sum);
 }

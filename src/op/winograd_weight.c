@@ -26,7 +26,9 @@ static int pieces(int size, int piece) { return (size + piece - 1) / piece; }
 static bool plan_spread(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice, plan *p)
 {
 	enum { OUTPUTS = 32 };
-	const size_t sums = (size_t)(p->tile.rows * lw_tile_lanes(&p->tile)) * (size_t)(lw_winograd_points(choice->algorithm) + 1);
+	/* a part's sums beside those of all; gradients of slices that wait */
+	const int apart = 1 + conv->slices / 2 * (int)lw_conv_taps(conv);
+	const size_t sums = (size_t)(p->tile.rows * lw_tile_lanes(&p->tile)) * (size_t)(lw_winograd_points(choice->algorithm) + apart);
 	const size_t limit = lw_tile_local_floats(context->device);
 
 	p->wide = 1;
@@ -177,6 +179,7 @@ static lw_status sum_tiles(const lw_op_context *context, const lw_conv *conv, co
 	lw_arg_int(&launch, p->tiles.pitch);
 	lw_arg_int(&launch, p->tiles.base);
 	lw_arg_int(&launch, lw_winograd_weight_parts(conv, choice->algorithm));
+	lw_arg_int(&launch, conv->slices);
 	lw_arg_int(&launch, p->deep);
 	lw_arg_int(&launch, p->batch);
 	launch.dimensions = 2;
@@ -231,6 +234,7 @@ static lw_status sum_parts(const lw_op_context *context, const lw_conv *conv, co
 	lw_arg_int(&launch, conv->channels);
 	lw_arg_int(&launch, conv->out_channels);
 	lw_arg_int(&launch, lw_winograd_weight_parts(conv, choice->algorithm));
+	lw_arg_int(&launch, conv->slices);
 	lw_arg_int(&launch, (int)p->point_pitch);
 	launch.dimensions = 2;
 	launch.global[0] = (size_t)p->columns;

@@ -136,6 +136,7 @@ lw_status lw_winograd_weight_simple_run(const lw_op_context *context, const lw_c
 	lw_arg_int(&launch, tiles.pitch);
 	lw_arg_int(&launch, tiles.base);
 	lw_arg_int(&launch, lw_winograd_weight_parts(conv, choice->algorithm));
+	lw_arg_int(&launch, conv->slices);
 	launch.dimensions = 2;
 	launch.global[0] = (size_t)conv->channels;
 	launch.global[1] = (size_t)conv->out_channels;
