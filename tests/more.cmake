@@ -43,6 +43,11 @@ if(LAYERWISE_ASAN_TREE)
 endif()
 set_tests_properties(${fault_tests} PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77 ENVIRONMENT "${test_environment}")
 
+# Several vendors' runtimes in one job, of which any may be lost.
+add_test(NAME vendors COMMAND ${on_runtime} all ${CMAKE_CURRENT_SOURCE_DIR}/vendors
+  $<TARGET_FILE:layerwise_command> $<TARGET_FILE:fault_layer> ${runtimes})
+set_tests_properties(vendors PROPERTIES TIMEOUT 900 SKIP_RETURN_CODE 77 ENVIRONMENT "${test_environment}")
+
 add_test(NAME rooms COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/rooms ${PROJECT_SOURCE_DIR})
 add_test(NAME headers_alone COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/headers ${PROJECT_SOURCE_DIR})
 add_test(NAME installed COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/install/run
