@@ -20,6 +20,8 @@ typedef struct work {
 typedef struct step {
 	const work *work;
 	lw_plan *plan;
+	lw_device *const *devices;
+	size_t device_count;
 } step;
 
 static void destroy_work(void *state)
@@ -246,6 +248,8 @@ static lw_status add(bench *b, const work *w, const choice *c)
 	choose_shares(b->request, c->set, &options);
 	LW_TRY(bench_memory(b, &s, sizeof *s));
 	s->work = w;
+	s->devices = c->set->devices;
+	s->device_count = c->set->count;
 	LW_TRY(bench_own(b, s, destroy_step));
 	LW_TRY(lw_plan_create(&s->plan, w->net, c->set->devices, c->set->count, &w->optim, used, count, &options));
 	LW_TRY(lw_plan_tune(s->plan, &tune));
@@ -299,10 +303,11 @@ lw_status bench_step_rows(bench *b)
 static lw_status profile(bench *b, const bench_row *row, FILE *stream)
 {
 	enum { STEPS = 11 }; /* the first does not count */
+	const step *s = row->state;
 	lw_trace *trace = NULL;
 	lw_status status;
 
-	LW_GO(lw_trace_create(&trace, &b->device, 1));
+	LW_GO(lw_trace_create(&trace, s->devices, s->device_count));
 	for (int i = 1; i <= STEPS; i++) {
 		lw_trace_begin_step(trace, i);
 		status = run(b, row->state);
