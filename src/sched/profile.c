@@ -33,7 +33,7 @@ lw_status lw_plan_profile(lw_plan *plan, const float *images, const int32_t *lab
 	double *seconds;
 
 	*count = tape->count;
-	if (plan->lane_count > 1 && (plan->slices || plan->options.synchronise_batchnorm))
+	if (plan->lanes_of_all > 1 && (plan->slices || plan->options.synchronise_batchnorm))
 		return lw_fail(LW_E_UNSUPPORTED, "devices that wait for each other's statistics cannot be timed layer by layer");
 	LW_TRY(lw_alloc(&seconds, tape->count, sizeof *seconds));
 	plan->computed = false;
