@@ -107,7 +107,8 @@ static const struct argp parser = {
 	       "\vExamples:\n"
 	       "  layerwise train recipe.yaml --save tuned.safetensors\n"
 	       "  layerwise train recipe.yaml --set train.steps=20 --log steps.jsonl\n"
-	       "  layerwise train recipe.yaml --resume-or-start run --save tuned.safetensors\n\n"
+	       "  layerwise train recipe.yaml --resume-or-start run --save tuned.safetensors\n"
+	       "  mpirun -np 2 layerwise train recipe.yaml --device portable:0/2 (built with LAYERWISE_MPI)\n\n"
 	       "Ctrl-C or SIGTERM finishes the step, saves and exits with 130 or 143; a second one ends it at once.",
 	.children = children,
 };
@@ -237,7 +238,7 @@ static lw_train_options train_options(const arguments *a, const lw_recipe *recip
 	train.log_path = a->log;
 	if (a->trace_steps)
 		train.trace_steps = a->trace_steps;
-	train.progress = show_progress;
+	train.progress = line ? show_progress : NULL;
 	train.user = line;
 	train.interrupted = interrupted;
 	return train;
@@ -262,19 +263,20 @@ static int end_interrupted(const arguments *a, const tool_work *work, lw_trace *
 	tool_fail(work->command, LW_E_INTERRUPTED);
 	if (a->trace && lw_report_trace(trace, a->trace) != LW_OK)
 		tool_fail(work->command, LW_E_IO);
-	if (a->save) {
+	if (a->save && lw_ranks_index(work->ranks) == 0) {
 		if (save_weights(work, a->save) == LW_OK)
 			fprintf(stderr, "%s: the weights so far are in %s\n", work->command, a->save);
 		else
 			tool_fail(work->command, LW_E_IO);
 	}
-	return 128 + caught_signal;
+	return 128 + (caught_signal ? caught_signal : SIGTERM); /* another process may have caught it */
 }
 
 static int train(const arguments *a, tool_work *work, const lw_dataset *set, const lw_dataset *test)
 {
+	const bool first = lw_ranks_index(work->ranks) == 0; /* who writes */
 	lw_progress_line line;
-	lw_train_options options_ = train_options(a, work->recipe, &line);
+	lw_train_options options_ = train_options(a, work->recipe, first ? &line : NULL);
 	lw_train_summary summary = {0};
 	lw_status status;
 	int code = TOOL_OK;
@@ -284,15 +286,17 @@ static int train(const arguments *a, tool_work *work, const lw_dataset *set, con
 		if (status != LW_OK)
 			return tool_fail(work->command, status);
 	}
-	lw_progress_begin(&line, stderr);
+	if (first)
+		lw_progress_begin(&line, stderr);
 	catch_signals();
 	status = lw_train(work->plan, lw_recipe_plan(work->recipe)->batch, set, test, &options_, &summary);
-	lw_progress_end(&line);
-	if (status == LW_OK && a->save)
+	if (first)
+		lw_progress_end(&line);
+	if (status == LW_OK && a->save && first)
 		status = save_weights(work, a->save);
-	if (status == LW_OK)
+	if (status == LW_OK && first)
 		status = report(a, options_.trace, &summary);
-	if (status == LW_E_INTERRUPTED && caught_signal)
+	if (status == LW_E_INTERRUPTED && (caught_signal || work->ranks))
 		code = end_interrupted(a, work, options_.trace);
 	else if (status != LW_OK)
 		code = tool_fail(work->command, status);
@@ -324,11 +328,13 @@ static int plan_and_train(const arguments *a, tool_work *work, const lw_dataset 
 	code = tool_work_plan(work, &a->shared, steps, false);
 	if (code != TOOL_OK)
 		return code;
-	tool_print_load(stream, &work->load);
-	status = lw_report_plan(work->plan, stream, false);
-	if (status != LW_OK)
-		return tool_fail(work->command, status);
-	fflush(stream);
+	if (lw_ranks_index(work->ranks) == 0) {
+		tool_print_load(stream, &work->load);
+		status = lw_report_plan(work->plan, stream, false);
+		if (status != LW_OK)
+			return tool_fail(work->command, status);
+		fflush(stream);
+	}
 	code = tool_work_tune(work, a->tuning == LW_TUNING_ON);
 	return code == TOOL_OK ? train(a, work, set, test) : code;
 }
@@ -336,8 +342,9 @@ static int plan_and_train(const arguments *a, tool_work *work, const lw_dataset 
 static int run(const arguments *a, tool_work *work)
 {
 	lw_dataset *set = NULL, *test = NULL;
+	const bool first = lw_ranks_index(work->ranks) == 0;
 	lw_status status;
-	int code = check_outputs(a, work->command);
+	int code = first ? check_outputs(a, work->command) : TOOL_OK;
 
 	if (code == TOOL_OK)
 		code = tool_work_recipe(work, a->recipe, &a->shared);
@@ -363,11 +370,19 @@ int cmd_train(int argc, char **argv)
 {
 	arguments a = {0};
 	tool_work work = {.command = argv[0]};
+	char name[64];
 	int code;
 
 	argp_parse(&parser, argc, argv, 0, NULL, &a);
+	if (lw_ranks_join(&work.ranks) != LW_OK)
+		return tool_fail(work.command, LW_E_UNSUPPORTED);
+	if (work.ranks) {
+		snprintf(name, sizeof(name), "%s, rank %d", argv[0], lw_ranks_index(work.ranks));
+		work.command = name;
+	}
 	code = run(&a, &work);
 	tool_work_close(&work);
+	lw_ranks_leave(&work.ranks, code != TOOL_OK);
 	tool_options_clear(&a.shared);
 	return code;
 }

@@ -111,7 +111,8 @@ static error_t parse_shared(int key, char *argument, struct argp_state *state)
 #define DEVICE_OPTION                                                                                                  \
 	{"device", 'd', "D", 0,                                                                                        \
 	 "Device to use instead of the recipe's: auto, or PLATFORM:DEVICE by number or part of a name, e.g. portable:0; " \
-	 "may be repeated or hold commas. `layerwise devices` lists them",                                            \
+	 "may be repeated or hold commas. `layerwise devices` lists them. Of at least as many as there are processes on a machine " \
+	 "(mpirun) each process takes its part, every nth; of fewer, all",                                             \
 	 90}
 
 static const struct argp_option recipe_options[] = {
@@ -193,12 +194,43 @@ int tool_work_net(tool_work *work)
 	return status == LW_OK ? TOOL_OK : tool_fail(work->command, status);
 }
 
+/*
+ * Of the devices that were named each process of a machine takes its part, and of shares that go with them, if there are
+ * enough for all: every nth. *shares is the caller's.
+ */
+static lw_status take_part(tool_work *work, lw_plan_options *plan, double **shares)
+{
+	const size_t processes = (size_t)lw_ranks_host_count(work->ranks), own = (size_t)lw_ranks_host_index(work->ranks);
+	const bool shared = plan->share_count == work->device_count;
+	size_t kept = 0;
+
+	*shares = NULL;
+	if (processes == 1 || processes > work->device_count)
+		return LW_OK;
+	LW_TRY(lw_alloc(shares, work->device_count, sizeof **shares));
+	for (size_t i = 0; i < work->device_count; i++) {
+		if (i % processes != own) {
+			lw_device_close(&work->devices[i]);
+			continue;
+		}
+		(*shares)[kept] = shared ? plan->shares[i] : 0;
+		work->devices[kept++] = work->devices[i];
+	}
+	work->device_count = kept;
+	if (shared) {
+		plan->shares = *shares;
+		plan->share_count = kept;
+	}
+	return LW_OK;
+}
+
 int tool_work_plan(tool_work *work, const tool_options *options, int64_t total_steps, bool frozen)
 {
 	const char *names = options->devices ? options->devices : lw_recipe_devices(work->recipe);
 	lw_plan_options plan = *lw_recipe_plan(work->recipe);
 	size_t count = 0;
 	const lw_group_options *groups = lw_recipe_groups(work->recipe, &count);
+	double *shares = NULL;
 	lw_group_options nothing;
 	lw_status status;
 
@@ -212,10 +244,14 @@ int tool_work_plan(tool_work *work, const tool_options *options, int64_t total_s
 	}
 	plan.total_steps = total_steps;
 	plan.tuning = work->tuning;
+	plan.ranks = work->ranks;
 	status = lw_devices_open(&work->devices, &work->device_count, names);
+	if (status == LW_OK)
+		status = take_part(work, &plan, &shares);
 	if (status == LW_OK)
 		status = lw_plan_create(&work->plan, work->net, work->devices, work->device_count, lw_recipe_optim(work->recipe),
 					groups, count, &plan);
+	free(shares);
 	return status == LW_OK ? TOOL_OK : tool_fail(work->command, status);
 }
 

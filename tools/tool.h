@@ -56,6 +56,7 @@ typedef struct tool_work {
 	lw_device **devices;
 	size_t device_count;
 	lw_tuning_use tuning; /* of the plan: set before it is made */
+	lw_ranks *ranks;      /* the same; not closed with the rest */
 	lw_plan *plan;
 } tool_work;
 

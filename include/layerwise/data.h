@@ -52,6 +52,11 @@ LW_API void lw_loader_destroy(lw_loader **loader);
 LW_API uint64_t lw_loader_batches_per_epoch(const lw_loader *loader);
 /* The next batch: NHWC images and labels, the loader's; valid until the next call but one. */
 LW_API lw_status lw_loader_next(lw_loader *loader, const float **images, const int32_t **labels);
+/*
+ * Only `count` images of a batch, from `first`, are needed, of this one (as lw_loader_next gave it) and of those to come:
+ * what it lacks of them is filled in. Before the first call batches are whole; labels always are.
+ */
+LW_API void lw_loader_need(lw_loader *loader, const float *images, int first, int count);
 
 #ifdef __cplusplus
 }

@@ -10,6 +10,7 @@
 #include <layerwise/net.h>
 #include <layerwise/optim.h>
 #include <layerwise/plan.h>
+#include <layerwise/ranks.h>
 #include <layerwise/recipe.h>
 #include <layerwise/report.h>
 #include <layerwise/simulate.h>

@@ -16,6 +16,7 @@
 #include <layerwise/forecast.h>
 #include <layerwise/model.h>
 #include <layerwise/optim.h>
+#include <layerwise/ranks.h>
 #include <layerwise/tune.h>
 
 #ifdef __cplusplus
@@ -49,6 +50,7 @@ typedef struct lw_plan_options {
 	const double *shares;
 	size_t share_count;
 	bool synchronise_batchnorm; /* statistics over the whole batch, not each device's share; reproducible implies it */
+	lw_ranks *ranks;     /* other processes that take the same steps; NULL: none. They must outlive the plan */
 	int slices;          /* of a reproducible step's batch, which devices take whole: 0: 4, or the batch if that is less */
 } lw_plan_options;
 
@@ -133,7 +135,7 @@ LW_API lw_status lw_plan_save(lw_plan *plan, lw_tensors *tensors);
 LW_API lw_status lw_plan_restore(lw_plan *plan, const lw_tensors *tensors);
 
 typedef struct lw_plan_group_info {
-	const char *name, *rule, *device; /* device: its owner; NULL: several, or none */
+	const char *name, *rule, *device; /* device: its owner, also another rank's; NULL: several, or none */
 	size_t params, floats;   /* trainable tensors and floats it claims */
 	bool frozen;
 	int64_t unfreeze_at;

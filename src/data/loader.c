@@ -13,6 +13,8 @@ static const uint32_t shuffle_stream = 0x73687566;
 struct slot {
 	float *images;
 	int32_t *labels;
+	uint32_t *samples;
+	size_t begin, end; /* of its images, those that are there */
 };
 
 struct lw_loader {
@@ -34,6 +36,7 @@ struct lw_loader {
 	bool started;
 	/* under the mutex: numbers of batches, counted from first */
 	uint64_t assembled, asked;
+	size_t begin, end; /* images that are needed of a batch */
 	bool stop;
 };
 
@@ -58,15 +61,22 @@ static void make_order(lw_loader *loader, uint64_t epoch)
 	loader->ordered = true;
 }
 
+static void fill(const lw_loader *loader, struct slot *slot, size_t begin, size_t end)
+{
+	for (size_t i = begin; i < end; i++)
+		lw_dataset_fill(loader->dataset, slot->samples[i], slot->images + i * loader->dataset->image_bytes, slot->labels + i);
+}
+
 static void assemble(lw_loader *loader, uint64_t number, struct slot *slot)
 {
-	const lw_dataset *dataset = loader->dataset;
 	size_t begin = (size_t)(number % loader->per_epoch) * loader->batch;
 
 	make_order(loader, number / loader->per_epoch);
-	for (size_t i = 0; i < loader->batch; i++)
-		lw_dataset_fill(dataset, loader->order[begin + i], slot->images + i * dataset->image_bytes,
-				slot->labels + i);
+	for (size_t i = 0; i < loader->batch; i++) {
+		slot->samples[i] = loader->order[begin + i];
+		slot->labels[i] = loader->dataset->labels[slot->samples[i]];
+	}
+	fill(loader, slot, slot->begin, slot->end);
 }
 
 static void *run(void *argument)
@@ -81,9 +91,12 @@ static void *run(void *argument)
 		if (loader->stop)
 			break;
 		uint64_t number = loader->assembled;
+		struct slot *slot = &loader->slots[number % SLOTS];
 
+		slot->begin = loader->begin;
+		slot->end = loader->end;
 		pthread_mutex_unlock(&loader->mutex);
-		assemble(loader, loader->first + number, &loader->slots[number % SLOTS]);
+		assemble(loader, loader->first + number, slot);
 		pthread_mutex_lock(&loader->mutex);
 		loader->assembled++;
 		pthread_cond_broadcast(&loader->changed);
@@ -130,7 +143,7 @@ lw_status lw_loader_create(lw_loader **loader, const lw_dataset *dataset, int ba
 	pthread_mutex_init(&fresh->mutex, NULL);
 	pthread_cond_init(&fresh->changed, NULL);
 	fresh->dataset = dataset;
-	fresh->batch = (size_t)batch;
+	fresh->batch = fresh->end = (size_t)batch;
 	fresh->shuffle = shuffle;
 	fresh->seed = seed;
 	fresh->first = first;
@@ -139,6 +152,7 @@ lw_status lw_loader_create(lw_loader **loader, const lw_dataset *dataset, int ba
 	for (int i = 0; i < SLOTS; i++) {
 		LW_GO(lw_alloc(&fresh->slots[i].images, floats, sizeof(float)));
 		LW_GO(lw_alloc(&fresh->slots[i].labels, (size_t)batch, sizeof(int32_t)));
+		LW_GO(lw_alloc(&fresh->slots[i].samples, (size_t)batch, sizeof(uint32_t)));
 	}
 	LW_GO(start(fresh));
 	*loader = fresh;
@@ -166,6 +180,7 @@ void lw_loader_destroy(lw_loader **loader)
 	for (int i = 0; i < SLOTS; i++) {
 		free(old->slots[i].images);
 		free(old->slots[i].labels);
+		free(old->slots[i].samples);
 	}
 	free(old->order);
 	free(old);
@@ -187,4 +202,36 @@ lw_status lw_loader_next(lw_loader *loader, const float **images, const int32_t 
 	*images = slot->images;
 	*labels = slot->labels;
 	return LW_OK;
+}
+
+/* The batch is the caller's: the thread does not touch it. */
+static void complete(const lw_loader *loader, struct slot *slot, size_t begin, size_t end)
+{
+	if (begin >= slot->end || end <= slot->begin) {
+		fill(loader, slot, begin, end);
+		slot->begin = begin;
+		slot->end = end;
+		return;
+	}
+	if (begin < slot->begin) {
+		fill(loader, slot, begin, slot->begin);
+		slot->begin = begin;
+	}
+	if (end > slot->end) {
+		fill(loader, slot, slot->end, end);
+		slot->end = end;
+	}
+}
+
+void lw_loader_need(lw_loader *loader, const float *images, int first, int count)
+{
+	const size_t begin = (size_t)first, end = (size_t)(first + count);
+
+	pthread_mutex_lock(&loader->mutex);
+	loader->begin = begin;
+	loader->end = end;
+	pthread_mutex_unlock(&loader->mutex);
+	for (int i = 0; i < SLOTS; i++)
+		if (loader->slots[i].images == images && begin < end)
+			complete(loader, &loader->slots[i], begin, end);
 }

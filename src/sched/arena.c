@@ -55,3 +55,12 @@ lw_status lw_arena_send(lw_arena *arena, size_t member, lw_queue *queue, size_t 
 		return LW_OK;
 	return lw_queue_write(queue, arena->bufs[member], offset * sizeof(float), floats * sizeof(float), arena->memory + offset, NULL);
 }
+
+void lw_arena_release(lw_arena *arena, size_t offset, size_t floats)
+{
+	const size_t page = LW_HOST_ALIGNMENT, end = (offset + floats) * sizeof(float) / page * page;
+	const size_t begin = lw_round_up(offset * sizeof(float), page);
+
+	if (begin < end)
+		madvise((char *)arena->memory + begin, end - begin, MADV_DONTNEED);
+}

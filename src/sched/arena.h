@@ -22,5 +22,7 @@ void lw_arena_forget(lw_arena *arena, size_t member);
 /* From the member's copy to the host and back; nothing to do, and nothing is done, where the member works in place. */
 lw_status lw_arena_fetch(lw_arena *arena, size_t member, lw_queue *queue, size_t offset, size_t floats);
 lw_status lw_arena_send(lw_arena *arena, size_t member, lw_queue *queue, size_t offset, size_t floats);
+/* Gives the memory of whole pages of a range back; they are zero when they are touched again. */
+void lw_arena_release(lw_arena *arena, size_t offset, size_t floats);
 
 #endif

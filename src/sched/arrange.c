@@ -18,97 +18,132 @@ static const double worth_it = 0.05;
 /* What is shared out: slices where there are any, else images. */
 static int units(const lw_plan *plan) { return plan->slices ? plan->slices : plan->options.batch; }
 
-static void find_speeds(const lw_plan *plan, double *speeds)
+static void find_speeds(const lw_plan *plan, const lw_peer *peers, double *speeds)
 {
 	bool measured = true;
 
-	for (size_t i = 0; i < plan->member_count; i++)
-		measured &= !lw_member_computes(&plan->members[i]) || plan->members[i].speed > 0;
-	for (size_t i = 0; i < plan->member_count; i++) {
-		const lw_member *member = &plan->members[i];
+	for (size_t i = 0; i < plan->peer_count; i++)
+		measured &= !peers[i].computes || peers[i].speed > 0;
+	for (size_t i = 0; i < plan->peer_count; i++) {
+		const lw_peer *peer = &peers[i];
 
-		if (!lw_member_computes(member))
+		if (!peer->computes)
 			speeds[i] = 0;
 		else if (plan->shares)
-			speeds[i] = plan->shares[i];
+			speeds[i] = peer->share;
 		else
-			speeds[i] = measured ? member->speed : lw_member_guess(member);
+			speeds[i] = measured ? peer->speed : peer->guess;
 	}
 }
 
-/* When the slowest ends, in images over speed. */
-static double end_of(const lw_plan *plan, const int *parts)
-{
-	double end = 0;
-
-	for (size_t i = 0; i < plan->member_count; i++)
-		if (parts[i])
-			end = fmax(end, parts[i] / plan->members[i].speed);
-	return end;
-}
-
-static lw_status share(const lw_plan *plan, int *parts)
+static lw_status share(const lw_plan *plan, const lw_peer *peers, int *parts)
 {
 	double *speeds;
 
-	LW_TRY(lw_alloc(&speeds, plan->member_count, sizeof *speeds));
-	find_speeds(plan, speeds);
-	lw_share_out(units(plan), plan->member_count, speeds, NULL, parts);
+	LW_TRY(lw_alloc(&speeds, plan->peer_count, sizeof *speeds));
+	find_speeds(plan, peers, speeds);
+	lw_share_out(units(plan), plan->peer_count, speeds, NULL, parts);
 	free(speeds);
 	return LW_OK;
 }
 
-bool lw_plan_unbalanced(const lw_plan *plan)
+/* How much sooner the slowest would end if the batch were shared out anew: a fraction of the time that it takes now. */
+static double gain(const lw_plan *plan, const lw_peer *peers, const int *parts)
 {
-	int *now, *better;
-	bool unbalanced = false;
+	double end = 0, now = 0;
 
-	if (plan->shares || plan->lane_count < 2 || plan->step != plan->arranged_at + MEASURED_STEPS || plan->balanced)
-		return false;
-	if (lw_alloc(&now, plan->member_count, sizeof *now) != LW_OK)
-		return false;
-	if (lw_alloc(&better, plan->member_count, sizeof *better) == LW_OK && share(plan, better) == LW_OK) {
-		for (size_t i = 0; i < plan->lane_count; i++)
-			now[plan->lanes[i].member] = plan->slices ? plan->lanes[i].slice_count : plan->lanes[i].images;
-		unbalanced = end_of(plan, better) < (1 - worth_it) * end_of(plan, now);
+	for (size_t i = 0; i < plan->peer_count; i++) {
+		const lw_peer *peer = &plan->peers[i];
+		const int part = plan->slices ? peer->slice_count : peer->images;
+
+		if (part)
+			now = fmax(now, part / peers[i].speed);
+		if (parts[i])
+			end = fmax(end, parts[i] / peers[i].speed);
 	}
-	free(now);
-	free(better);
-	return unbalanced;
+	return 1 - end / now;
 }
 
-/* Lanes in the members' order, each with whole images and, of slices, its runs. */
-static lw_status create_shares(lw_plan *plan)
+lw_status lw_plan_weigh(lw_plan *plan, bool *unbalanced)
+{
+	lw_peer *peers = NULL;
+	int *parts = NULL;
+	lw_status status;
+	size_t count;
+
+	*unbalanced = false;
+	if (plan->shares || plan->lanes_of_all < 2 || plan->step != plan->arranged_at + MEASURED_STEPS || plan->balanced)
+		return LW_OK;
+	LW_GO(lw_plan_list_peers(plan, &peers, &count));
+	LW_GO(lw_alloc(&parts, plan->peer_count, sizeof *parts));
+	LW_GO(share(plan, peers, parts));
+	*unbalanced = gain(plan, peers, parts) > worth_it;
+out:
+	free(peers);
+	free(parts);
+	return status;
+}
+
+/* A device's part, from the unit `at`: whole images and, of slices, its runs. */
+static lw_status give_share(lw_plan *plan, lw_peer *peer, int part, int at)
 {
 	const int batch = plan->options.batch;
+
+	peer->first_image = plan->slices ? lw_slice_begin(batch, plan->slices, at) : at;
+	peer->images = (plan->slices ? lw_slice_begin(batch, plan->slices, at + part) : at + part) - peer->first_image;
+	peer->slice_count = plan->slices ? part : 0;
+	peer->first_run = plan->run_count;
+	if (plan->slices)
+		peer->run_count = lw_slice_runs(at, part, plan->runs + plan->run_count);
+	else
+		plan->runs[plan->run_count] = (lw_run){plan->run_count, peer->run_count = 1};
+	plan->run_count += peer->run_count;
+	plan->lanes_of_all++;
+	plan->rank_image[peer->rank + 1] += peer->images;
+	if (plan->run_count > LW_MAX_RUNS)
+		return lw_fail(LW_E_UNSUPPORTED, "the batch is shared out in %d parts; at most %d are possible", plan->run_count, LW_MAX_RUNS);
+	return LW_OK;
+}
+
+static void add_lane(lw_plan *plan, const lw_peer *peer)
+{
+	plan->lanes[plan->lane_count] = (lw_lane){.plan = plan,
+						  .member = peer->member,
+						  .index = (int)plan->lane_count,
+						  .first_image = peer->first_image,
+						  .images = peer->images,
+						  .slice_count = peer->slice_count,
+						  .first_run = peer->first_run,
+						  .run_count = peer->run_count};
+	plan->lane_count++;
+	plan->own_runs += peer->run_count;
+}
+
+/* Lanes in the devices' order, this rank's of them made. */
+static lw_status create_shares(lw_plan *plan)
+{
 	int *parts = NULL, at = 0;
 	lw_status status;
 
-	LW_GO(lw_alloc(&parts, plan->member_count, sizeof *parts));
+	LW_GO(lw_plan_list_peers(plan, &plan->peers, &plan->peer_count));
+	LW_GO(lw_alloc(&parts, plan->peer_count, sizeof *parts));
 	LW_GO(lw_alloc(&plan->lanes, plan->member_count, sizeof *plan->lanes));
-	LW_GO(share(plan, parts));
-	for (size_t i = 0; i < plan->member_count; i++) {
-		const int from = plan->slices ? lw_slice_begin(batch, plan->slices, at) : at;
-		const int to = plan->slices ? lw_slice_begin(batch, plan->slices, at + parts[i]) : at + parts[i];
-		lw_lane *lane;
+	LW_GO(lw_alloc(&plan->rank_image, (size_t)lw_plan_rank_count(plan) + 1, sizeof(int)));
+	LW_GO(share(plan, plan->peers, parts));
+	for (size_t i = 0; i < plan->peer_count; i++) {
+		lw_peer *peer = &plan->peers[i];
 
 		if (!parts[i])
 			continue;
-		lane = &plan->lanes[plan->lane_count];
-		*lane = (lw_lane){.plan = plan, .member = (int)i, .index = (int)plan->lane_count, .first_image = from, .images = to - from,
-				  .slice_count = plan->slices ? parts[i] : 0, .first_run = plan->run_count};
-		if (plan->slices)
-			lane->run_count = lw_slice_runs(at, parts[i], plan->runs + plan->run_count);
-		else
-			plan->runs[plan->run_count] = (lw_run){(int)plan->lane_count, lane->run_count = 1};
-		plan->run_count += lane->run_count;
-		plan->lane_count++;
+		LW_GO(give_share(plan, peer, parts[i], at));
+		if (peer->rank == lw_plan_rank(plan))
+			add_lane(plan, peer);
 		at += parts[i];
 	}
-	if (!plan->lane_count)
+	for (int r = 0; r < lw_plan_rank_count(plan); r++)
+		plan->rank_image[r + 1] += plan->rank_image[r];
+	if (!plan->lanes_of_all)
 		status = lw_fail(LW_E_DEVICE, "no device that computes is left");
-	else if (plan->run_count > LW_MAX_RUNS)
-		status = lw_fail(LW_E_UNSUPPORTED, "the batch is shared out in %d parts; at most %d are possible", plan->run_count, LW_MAX_RUNS);
 out:
 	free(parts);
 	return status;
@@ -125,12 +160,12 @@ static lw_status create_gradients(lw_plan *plan)
 
 /* --- Parcels --- */
 
-/* A member that the group's `device:` names, -1: none, or one that was lost. */
+/* A peer that the group's `device:` names, -1: none, or one that was lost. */
 static int fixed_owner(const lw_plan *plan, int group)
 {
 	const int owner = plan->owner_of_group[group];
 
-	return owner >= 0 && plan->members[owner].lost ? -1 : owner;
+	return owner >= 0 && plan->peers[owner].lost ? -1 : owner;
 }
 
 /* Groups of one rule with the same fixed owner share parcels. */
@@ -229,31 +264,35 @@ static lw_status create_states(lw_plan *plan)
 
 /* --- Owners --- */
 
-/* Members that are left, as the placement sees them; owner gets an index of members. */
+/* Devices that are left, as the placement sees them; owner gets an index of peers. All ranks come to the same. */
 static lw_status place(lw_plan *plan)
 {
 	lw_placement_problem problem = {.parcels = plan->workload.placed, .parcel_count = plan->parcel_count};
 	lw_placement_device *devices = NULL;
-	int *owner = NULL, *member_of = NULL;
+	int *owner = NULL, *peer_of = NULL;
 	const double began = lw_now();
 	lw_status status;
 
-	LW_GO(lw_alloc(&devices, plan->member_count, sizeof *devices));
-	LW_GO(lw_alloc(&member_of, plan->member_count, sizeof *member_of));
+	LW_GO(lw_alloc(&devices, plan->peer_count, sizeof *devices));
+	LW_GO(lw_alloc(&peer_of, plan->peer_count, sizeof *peer_of));
 	LW_GO(lw_alloc(&owner, plan->parcel_count, sizeof *owner));
 	problem.devices = devices;
-	problem.device_count = lw_plan_describe_devices(plan, devices, member_of);
+	problem.device_count = lw_plan_describe_devices(plan, devices, peer_of);
 	for (size_t k = 0; k < plan->parcel_count; k++)
 		for (size_t d = 0; d < problem.device_count; d++)
-			if (fixed_owner(plan, plan->workload.parcels[k].group) == member_of[d])
+			if (fixed_owner(plan, plan->workload.parcels[k].group) == peer_of[d])
 				plan->workload.placed[k].fixed_owner = (int)d;
 	LW_GO(lw_place(&problem, owner, NULL));
-	for (size_t k = 0; k < plan->parcel_count; k++)
-		plan->parcels[k].owner = member_of[owner[k]];
+	for (size_t k = 0; k < plan->parcel_count; k++) {
+		const int peer = peer_of[owner[k]];
+
+		plan->parcels[k].peer = peer;
+		plan->parcels[k].owner = plan->peers[peer].rank == lw_plan_rank(plan) ? plan->peers[peer].member : -1;
+	}
 	plan->planning_seconds = lw_now() - began;
 out:
 	free(devices);
-	free(member_of);
+	free(peer_of);
 	free(owner);
 	return status;
 }
@@ -292,7 +331,7 @@ static lw_status create_owners(lw_plan *plan)
 /* What a device itself refuses is its failure, and the others may go on without it. */
 static lw_status blame(lw_plan *plan, int member, lw_status status)
 {
-	if (status == LW_OK || status == LW_E_ARGUMENT || plan->member_count == 1)
+	if (status == LW_OK || status == LW_E_ARGUMENT || !lw_plan_is_shared(plan))
 		return status;
 	plan->members[member].lost = true;
 	return lw_fail_prefix(status, "device %s", lw_device_label(plan->members[member].device));
@@ -312,7 +351,7 @@ static lw_status create_queues(lw_plan *plan)
 	for (size_t i = 0; i < plan->owner_count; i++) {
 		lw_member *member = &plan->members[plan->owners[i].member];
 
-		if (!plan->lanes[0].direct && lw_member_computes(member))
+		if (!plan->lanes[0].direct && !member->opened)
 			LW_TRY(blame(plan, plan->owners[i].member, create_queue(&member->updates, member, "updates")));
 	}
 	for (size_t i = 0; i < plan->lane_count; i++) {
@@ -326,13 +365,13 @@ static lw_status create_queues(lw_plan *plan)
 
 static lw_status create_work(lw_plan *plan)
 {
-	plan->lanes[0].direct = plan->lane_count == 1 && plan->owner_count == 1 && plan->owners[0].member == plan->lanes[0].member;
+	plan->lanes[0].direct = !plan->ranks && plan->lane_count == 1 && plan->owner_count == 1 && plan->owners[0].member == plan->lanes[0].member;
 	LW_TRY(create_queues(plan));
 	for (size_t i = 0; i < plan->lane_count; i++)
 		LW_TRY(blame(plan, plan->lanes[i].member, lw_lane_create(&plan->lanes[i])));
 	for (size_t i = 0; i < plan->owner_count; i++)
 		LW_TRY(blame(plan, plan->owners[i].member, lw_owner_create(&plan->owners[i])));
-	return LW_OK;
+	return lw_post_create(plan);
 }
 
 static void drop_lost(lw_plan *plan)
@@ -361,6 +400,9 @@ void lw_plan_disband(lw_plan *plan)
 		lw_lane_clear(&plan->lanes[i]);
 	for (size_t i = 0; i < plan->owner_count; i++)
 		lw_owner_clear(&plan->owners[i]);
+	lw_post_clear(&plan->post);
+	free(plan->peers);
+	free(plan->rank_image);
 	free(plan->lanes);
 	free(plan->owners);
 	free(plan->parcels);
@@ -371,6 +413,8 @@ void lw_plan_disband(lw_plan *plan)
 	free(plan->scale);
 	free(plan->domain_norms);
 	lw_workload_clear(&plan->workload);
+	plan->peers = NULL;
+	plan->rank_image = NULL;
 	plan->lanes = NULL;
 	plan->owners = NULL;
 	plan->parcels = NULL;
@@ -378,8 +422,18 @@ void lw_plan_disband(lw_plan *plan)
 	plan->chunks = NULL;
 	plan->norms = plan->scale = plan->domain_norms = NULL;
 	plan->lane_count = plan->owner_count = plan->parcel_count = plan->chunk_count = 0;
-	plan->run_count = 0;
+	plan->peer_count = 0;
+	plan->lanes_of_all = plan->run_count = plan->own_runs = 0;
 	lw_rows_clear(&plan->rows);
+}
+
+/* What other ranks' devices own is kept there. */
+static void release_states(lw_plan *plan)
+{
+	for (size_t i = 0; i < plan->parcel_count; i++)
+		for (int s = 0; plan->parcels[i].owner < 0 && s < LW_RULE_MAX_STATES; s++)
+			for (int k = 0; k < 2 && (plan->parcels[i].state_mask >> s & 1); k++)
+				lw_arena_release(&plan->states[s][k], plan->parcels[i].offset, plan->parcels[i].floats);
 }
 
 lw_status lw_plan_arrange(lw_plan *plan)
@@ -388,7 +442,8 @@ lw_status lw_plan_arrange(lw_plan *plan)
 	lw_status status;
 
 	LW_TRY(lw_plan_fetch(plan));
-	plan->balanced |= plan->step == plan->arranged_at + MEASURED_STEPS && plan->lane_count > 1;
+	LW_TRY(lw_plan_spread_states(plan, -1));
+	plan->balanced |= plan->step == plan->arranged_at + MEASURED_STEPS && plan->lanes_of_all > 1;
 	lw_plan_disband(plan);
 	drop_lost(plan);
 	LW_GO(lw_rows_create(&plan->rows, plan));
@@ -400,7 +455,8 @@ lw_status lw_plan_arrange(lw_plan *plan)
 	LW_GO(create_states(plan));
 	LW_GO(place(plan));
 	LW_GO(create_owners(plan));
-	LW_GO(create_work(plan));
+	release_states(plan);
+	LW_GO(lw_plan_conclude(plan, create_work(plan)));
 	plan->arranged_at = plan->step;
 	plan->moved = false;
 out:

@@ -5,57 +5,42 @@
 #include <math.h>
 #include <stdlib.h>
 
-bool lw_member_computes(const lw_member *member) { return !member->lost && !member->opened; }
-
-/* Only how they compare matters, until speeds are measured. */
-double lw_member_guess(const lw_member *member)
-{
-	const lw_device_info *info = lw_device_get_info(member->device);
-
-	return info->compute_units * (info->type == LW_DEVICE_GPU ? 20.0 : 1.0) * (info->fast_fma ? 1.0 : 0.1);
-}
-
-/* Images/s of a device that computes. */
-static double speed_of(const lw_plan *plan, const lw_member *member)
+/* Images/s of a device that computes; until it is measured only how it compares with others matters. */
+static double speed_of(const lw_plan *plan, const lw_peer *peer)
 {
 	const double flops = plan->workload.forward_flops + plan->workload.backward_flops;
 
-	return member->speed > 0 ? member->speed : 50e9 * lw_member_guess(member) / fmax(flops, 1);
+	return peer->speed > 0 ? peer->speed : 50e9 * peer->guess / fmax(flops, 1);
 }
 
-static lw_placement_device describe(const lw_plan *plan, int index)
+static lw_placement_device describe(const lw_plan *plan, const lw_peer *peer)
 {
-	const lw_member *member = &plan->members[index];
-	const lw_device_info *info = lw_device_get_info(member->device);
-	lw_placement_device device = {.name = lw_device_label(member->device),
-				      .update_bandwidth = fmax(member->update_bandwidth, 1e9),
-				      .link_bandwidth = fmax(member->link_bandwidth, 1e9),
-				      .latency = member->in_place ? 0 : 20e-6,
-				      .memory = member->in_place ? 0 : info->global_memory,
+	enum { DOMAINS = 4096 }; /* of a rank, at most: its host's memory, and its devices' own */
+	lw_placement_device device = {.name = peer->label,
+				      .update_bandwidth = fmax(peer->update_bandwidth, 1e9),
+				      .link_bandwidth = fmax(peer->link_bandwidth, 1e9),
+				      .latency = peer->in_place ? 0 : 20e-6,
+				      .memory = peer->in_place ? 0 : peer->memory,
 				      .used = 2 * plan->workload.parameter_bytes + plan->workload.gradient_bytes,
-				      .domain = member->in_place ? 0 : index + 1};
+				      .domain = peer->rank * DOMAINS + (peer->in_place ? 0 : peer->member + 1)};
 
-	for (size_t k = 0; k < plan->lane_count; k++) {
-		const lw_lane *lane = &plan->lanes[k];
-
-		if (lane->member != index)
-			continue;
-		device.is_lane = true;
-		device.compute_seconds = lane->images / speed_of(plan, member);
-		device.used += (uint64_t)(plan->workload.activation_bytes + plan->workload.image_bytes * lane->images);
-	}
+	if (!peer->images)
+		return device;
+	device.is_lane = true;
+	device.compute_seconds = peer->images / speed_of(plan, peer);
+	device.used += (uint64_t)(plan->workload.activation_bytes + plan->workload.image_bytes * peer->images);
 	return device;
 }
 
-size_t lw_plan_describe_devices(const lw_plan *plan, lw_placement_device *devices, int *member_of)
+size_t lw_plan_describe_devices(const lw_plan *plan, lw_placement_device *devices, int *peer_of)
 {
 	size_t count = 0;
 
-	for (int i = 0; i < (int)plan->member_count; i++) {
-		if (plan->members[i].lost)
+	for (int i = 0; i < (int)plan->peer_count; i++) {
+		if (plan->peers[i].lost)
 			continue;
-		devices[count] = describe(plan, i);
-		member_of[count++] = i;
+		devices[count] = describe(plan, &plan->peers[i]);
+		peer_of[count++] = i;
 	}
 	return count;
 }
@@ -65,23 +50,23 @@ size_t lw_plan_describe_devices(const lw_plan *plan, lw_placement_device *device
 /* By device: the arrays that a source points to. */
 typedef struct arrays {
 	lw_placement_device *devices;
-	int *member_of, *owner, *images;
+	int *peer_of, *owner, *images;
 	double *speeds;
 } arrays;
 
 static lw_status create_arrays(arrays *a, const lw_plan *plan)
 {
-	LW_TRY(lw_alloc(&a->devices, plan->member_count, sizeof *a->devices));
-	LW_TRY(lw_alloc(&a->member_of, plan->member_count, sizeof *a->member_of));
+	LW_TRY(lw_alloc(&a->devices, plan->peer_count, sizeof *a->devices));
+	LW_TRY(lw_alloc(&a->peer_of, plan->peer_count, sizeof *a->peer_of));
 	LW_TRY(lw_alloc(&a->owner, plan->parcel_count, sizeof *a->owner));
-	LW_TRY(lw_alloc(&a->images, plan->member_count, sizeof *a->images));
-	return lw_alloc(&a->speeds, plan->member_count, sizeof *a->speeds);
+	LW_TRY(lw_alloc(&a->images, plan->peer_count, sizeof *a->images));
+	return lw_alloc(&a->speeds, plan->peer_count, sizeof *a->speeds);
 }
 
 static void clear_arrays(arrays *a)
 {
 	free(a->devices);
-	free(a->member_of);
+	free(a->peer_of);
 	free(a->owner);
 	free(a->images);
 	free(a->speeds);
@@ -90,14 +75,12 @@ static void clear_arrays(arrays *a)
 static void fill_arrays(arrays *a, const lw_plan *plan, size_t count)
 {
 	for (size_t d = 0; d < count; d++) {
-		const lw_member *member = &plan->members[a->member_of[d]];
+		const lw_peer *peer = &plan->peers[a->peer_of[d]];
 
-		a->speeds[d] = lw_member_computes(member) ? speed_of(plan, member) : 0;
-		for (size_t k = 0; k < plan->lane_count; k++)
-			if (plan->lanes[k].member == a->member_of[d])
-				a->images[d] = plan->lanes[k].images;
+		a->speeds[d] = peer->computes ? speed_of(plan, peer) : 0;
+		a->images[d] = peer->images;
 		for (size_t i = 0; i < plan->parcel_count; i++)
-			if (plan->parcels[i].owner == a->member_of[d])
+			if (plan->parcels[i].peer == a->peer_of[d])
 				a->owner[i] = (int)d;
 	}
 }
@@ -106,11 +89,11 @@ static void fill_arrays(arrays *a, const lw_plan *plan, size_t count)
 static void tell_measured(const lw_plan *plan, const arrays *a, lw_forecast *forecast)
 {
 	for (size_t d = 0; d < forecast->device_count; d++) {
-		const lw_member *member = &plan->members[a->member_of[d]];
+		const lw_peer *peer = &plan->peers[a->peer_of[d]];
 
-		forecast->devices[d].update_bandwidth = member->update_bandwidth;
-		forecast->devices[d].link_bandwidth = member->in_place ? 0 : member->link_bandwidth;
-		forecast->guessed |= a->images[d] && !(member->speed > 0);
+		forecast->devices[d].update_bandwidth = peer->update_bandwidth;
+		forecast->devices[d].link_bandwidth = peer->in_place ? 0 : peer->link_bandwidth;
+		forecast->guessed |= a->images[d] && !(peer->speed > 0);
 	}
 }
 
@@ -127,7 +110,7 @@ lw_status lw_plan_forecast(const lw_plan *plan, lw_forecast **result)
 	LW_GO(lw_alloc(&forecast, 1, sizeof *forecast));
 	LW_GO(create_arrays(&a, plan));
 	problem.devices = a.devices;
-	problem.device_count = lw_plan_describe_devices(plan, a.devices, a.member_of);
+	problem.device_count = lw_plan_describe_devices(plan, a.devices, a.peer_of);
 	fill_arrays(&a, plan, problem.device_count);
 	source.owner = a.owner;
 	source.images = a.images;

@@ -40,8 +40,9 @@ static size_t passes(const lw_plan *plan)
 lw_status lw_plan_get_info(const lw_plan *plan, lw_plan_info *info)
 {
 	const uint64_t gradients = plan->layout.gradient_floats * sizeof(float);
-	const lw_tape *tape = lw_executor_tape(plan->lanes[0].executor);
-	const double share = (double)plan->lanes[0].images / plan->options.batch;
+	static const lw_tape none = {.lowest_node = -1};
+	const lw_tape *tape = plan->lane_count ? lw_executor_tape(plan->lanes[0].executor) : &none;
+	const double share = plan->lane_count ? (double)plan->lanes[0].images / plan->options.batch : 1;
 
 	*info = (lw_plan_info){.group_count = plan->groups->count,
 			       .update_launches = plan->parcel_count,
@@ -69,20 +70,20 @@ lw_status lw_plan_get_info(const lw_plan *plan, lw_plan_info *info)
 /* The device that owns a group's parameters; NULL where they are several, or none trains. */
 static const char *owner_label(const lw_plan *plan, size_t group)
 {
-	int owner = -1;
+	int peer = -1;
 
 	for (size_t p = 0; p < plan->net->param_count; p++) {
 		if (plan->groups->group_of_param[p] != (int)group)
 			continue;
 		for (int k = plan->first_parcel[p]; k <= plan->last_parcel[p]; k++) {
-			if (owner >= 0 && owner != plan->parcels[k].owner)
+			if (peer >= 0 && peer != plan->parcels[k].peer)
 				return NULL;
-			owner = plan->parcels[k].owner;
+			peer = plan->parcels[k].peer;
 		}
 	}
-	if (owner < 0 && plan->member_count == 1)
-		owner = 0;
-	return owner < 0 ? NULL : lw_device_label(plan->members[owner].device);
+	if (peer < 0 && plan->peer_count == 1)
+		peer = 0;
+	return peer < 0 ? NULL : plan->peers[peer].label;
 }
 
 lw_status lw_plan_get_group(const lw_plan *plan, size_t index, lw_plan_group_info *info)

@@ -58,7 +58,7 @@ static lw_status create_executor(lw_lane *lane)
 				       .first_image = lane->first_image,
 				       .slices = plan->slices,
 				       .synchronise = plan->options.synchronise_batchnorm,
-				       .gather = together && plan->lane_count > 1 ? lw_exchange_gather : NULL,
+				       .gather = together && plan->lanes_of_all > 1 ? lw_exchange_gather : NULL,
 				       .gather_user = lane,
 				       .gradient_ready = gradient_ready,
 				       .user = lane};
@@ -243,7 +243,7 @@ static lw_status report_arrivals(lw_lane *lane)
 
 		LW_GO(lw_event_wait(lane->arrivals[i].event));
 		pthread_mutex_lock(&plan->lock);
-		parcel->arrived++;
+		parcel->arrived += lane->run_count;
 		parcel->times.ready = lw_now() - plan->began;
 		pthread_cond_broadcast(&plan->changed);
 		pthread_mutex_unlock(&plan->lock);

@@ -144,14 +144,13 @@ lw_status lw_owner_begin(lw_owner *owner)
 
 /* --- A parcel --- */
 
-/* The lane that a run of slices is computed by. */
-static const lw_lane *lane_of_run(const lw_plan *plan, int run)
+/* The member whose lane computes a run; -1: another rank's. */
+static int member_of_run(const lw_plan *plan, int run)
 {
-	const lw_lane *lane = plan->lanes;
-
-	while (run >= lane->first_run + lane->run_count)
-		lane++;
-	return lane;
+	for (size_t i = 0; i < plan->lane_count; i++)
+		if (run >= plan->lanes[i].first_run && run < plan->lanes[i].first_run + plan->lanes[i].run_count)
+			return plan->lanes[i].member;
+	return -1;
 }
 
 static lw_status sum(lw_owner *owner, lw_owned *owned)
@@ -160,7 +159,7 @@ static lw_status sum(lw_owner *owner, lw_owned *owned)
 	const lw_plan_parcel *parcel = &plan->parcels[owned->parcel];
 
 	for (int r = 0; r < plan->run_count; r++)
-		if (lane_of_run(plan, r)->member != owner->member)
+		if (member_of_run(plan, r) != owner->member)
 			LW_TRY(lw_arena_send(&plan->gradients[r], (size_t)owner->member, owner->context.queue, parcel->offset, parcel->floats));
 	if (plan->run_count == 1)
 		return LW_OK;
@@ -182,7 +181,7 @@ static lw_status update(lw_owner *owner, lw_owned *owned, lw_buf *scale, bool fr
 	}
 	LW_TRY(lw_rule_update(&owner->context, parcel->rule, owned->chunks, (int)parcel->chunks, owner->rows, scale, &arenas));
 	/* for the others, and for when this device is lost */
-	return plan->member_count > 1 ? move_parcel(owner, parcel, fresh ? to : from, lw_arena_fetch) : LW_OK;
+	return lw_plan_is_shared(plan) ? move_parcel(owner, parcel, fresh ? to : from, lw_arena_fetch) : LW_OK;
 }
 
 lw_status lw_owner_enqueue(lw_owner *owner, lw_owned *owned)
@@ -263,8 +262,21 @@ static lw_status give_norms(lw_owner *owner, bool *last)
 		memcpy(plan->norms + parcel->chunk, owner->host_norms + parcel->chunk, parcel->chunks * sizeof(float));
 	}
 	*last = ++plan->owners_normed == plan->owner_count;
+	pthread_cond_broadcast(&plan->changed);
 	pthread_mutex_unlock(&plan->lock);
 	return LW_OK;
+}
+
+/* Those of other ranks' parcels. */
+static lw_status await_norms(lw_plan *plan)
+{
+	lw_status status = LW_OK;
+
+	pthread_mutex_lock(&plan->lock);
+	while (plan->post.norms_missing && status == LW_OK)
+		status = lw_plan_await(plan);
+	pthread_mutex_unlock(&plan->lock);
+	return status;
 }
 
 /* The last to give norms computes the coefficients for all. */
@@ -275,6 +287,7 @@ static lw_status share_coefficients(lw_owner *owner, bool last)
 	lw_status status = LW_OK;
 
 	if (last) {
+		LW_TRY(await_norms(plan));
 		LW_TRY(lw_queue_write(queue, owner->norms, 0, plan->chunk_count * sizeof(float), plan->norms, NULL));
 		LW_TRY(coefficients(owner));
 		LW_TRY(read_coefficients(owner));
@@ -299,7 +312,7 @@ static lw_status await_gradients(lw_plan *plan, const lw_plan_parcel *parcel)
 	lw_status status = LW_OK;
 
 	pthread_mutex_lock(&plan->lock);
-	while (parcel->arrived < (int)plan->lane_count && status == LW_OK)
+	while (parcel->arrived < plan->run_count && status == LW_OK)
 		status = lw_plan_await(plan);
 	pthread_mutex_unlock(&plan->lock);
 	return status;
@@ -322,9 +335,11 @@ static void announce(lw_owner *owner, bool clipped)
 	pthread_mutex_unlock(&plan->lock);
 }
 
-/* Whether a lane waits for new parameters while the step is going on. */
+/* Whether a lane, or another rank, waits for new parameters while the step is going on. */
 static bool somebody_copies(const lw_plan *plan)
 {
+	if (plan->ranks)
+		return true;
 	for (size_t i = 0; i < plan->lane_count; i++)
 		if (plan->members[plan->lanes[i].member].transfers)
 			return true;

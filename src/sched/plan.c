@@ -130,7 +130,7 @@ static lw_status find_cpu(const lw_plan *plan, char *name, size_t size)
 	return name[0] ? LW_OK : lw_fail(LW_E_DEVICE, "there is no CPU device to keep its state");
 }
 
-/* A group's `device:` fixes its owner; one that computes nothing is opened for that. */
+/* A group's `device:` fixes its owner, a member; one that computes nothing is opened for that. */
 static lw_status find_owner(lw_plan *plan, const char *name, int *owner)
 {
 	char cpu[64];
@@ -184,10 +184,22 @@ static lw_status create_arenas(lw_plan *plan)
 
 		LW_TRY(lw_arena_buf(&plan->params[0], i, member->device, &params));
 		member->in_place = lw_buf_in_place(params);
-		if (plan->member_count > 1)
+		if (lw_plan_is_shared(plan))
 			LW_TRY(lw_member_measure(plan, member));
 	}
 	return lw_plan_upload(plan);
+}
+
+/* Rank 0's, for all: it owns what groups' `device:` names. Its members come first among the peers. */
+static lw_status take_owners(lw_plan *plan)
+{
+	for (size_t g = 0; plan->ranks && g < plan->groups->count; g++) {
+		double owner = plan->owner_of_group[g];
+
+		LW_TRY(lw_plan_take_number(plan, 0, &owner));
+		plan->owner_of_group[g] = (int)owner;
+	}
+	return LW_OK;
 }
 
 static lw_status check_devices(const lw_plan_options *options, lw_device *const *devices, size_t count)
@@ -236,6 +248,7 @@ lw_status lw_plan_create(lw_plan **plan, lw_net *net, lw_device *const *devices,
 	p->options = *options;
 	p->optim = *optim;
 	p->slices = slices_of(options);
+	p->ranks = options->ranks;
 	p->host_current = true;
 	if (options->share_count) {
 		LW_GO(lw_alloc(&p->shares, device_count + group_count, sizeof *p->shares));
@@ -247,6 +260,9 @@ lw_status lw_plan_create(lw_plan **plan, lw_net *net, lw_device *const *devices,
 	LW_GO(lw_alloc(&p->applied, p->groups->count, sizeof *p->applied));
 	LW_GO(create_layout(p));
 	LW_GO(create_arenas(p));
+	LW_GO(take_owners(p));
+	LW_GO(lw_alloc(&p->outcome, 2 * (size_t)options->batch, sizeof *p->outcome));
+	LW_GO(lw_alloc(&p->statistics, p->statistics_floats, sizeof *p->statistics));
 	lw_groups_at_step(p->groups, 1, &changed);
 	LW_GO(lw_plan_arrange(p));
 	*plan = p;
@@ -290,6 +306,8 @@ void lw_plan_destroy(lw_plan **plan)
 	free(p->gradients);
 	free(p->members);
 	free(p->owner_of_group);
+	free(p->outcome);
+	free(p->statistics);
 	free(p->shares);
 	free(p->order);
 	free(p->applied);
@@ -313,6 +331,7 @@ static lw_status check_labels(const lw_plan *plan, const int32_t *labels, int co
 
 lw_status lw_plan_prefetch(lw_plan *plan, const float *images, const int32_t *labels)
 {
+	LW_TRY(lw_plan_ask_images(plan, images));
 	for (size_t i = 0; i < plan->lane_count; i++) {
 		const lw_status status = lw_lane_prefetch(&plan->lanes[i], images, labels);
 
@@ -367,9 +386,10 @@ static lw_status apply_one(lw_plan *plan, size_t group)
 		return LW_OK;
 	for (size_t i = 0; i < plan->owner_count; i++)
 		LW_TRY(lw_owner_apply(&plan->owners[i], (int)group));
+	LW_TRY(lw_plan_spread(plan, &plan->params[plan->which], -1));
 	for (size_t i = 0; i < plan->lane_count; i++) /* copies of what another device owns */
-		plan->lanes[i].stale = plan->member_count > 1 && !plan->members[plan->lanes[i].member].in_place;
-	plan->host_current &= plan->member_count > 1 || plan->members[0].in_place;
+		plan->lanes[i].stale = lw_plan_is_shared(plan) && !plan->members[plan->lanes[i].member].in_place;
+	plan->host_current &= lw_plan_is_shared(plan) || plan->members[0].in_place;
 	if (plan->finite)
 		lw_rows_count(plan, (int)group);
 	return LW_OK;
@@ -398,8 +418,11 @@ static lw_status fetch_gradient(lw_plan *plan, size_t param)
 {
 	for (int k = plan->first_parcel[param]; k <= plan->last_parcel[param]; k++) {
 		const lw_plan_parcel *parcel = &plan->parcels[k];
-		lw_queue *queue = plan->members[parcel->owner].queue;
+		lw_queue *queue;
 
+		if (parcel->owner < 0)
+			return lw_fail(LW_E_UNSUPPORTED, "the gradient of %s is with another rank", plan->net->params[param].name);
+		queue = plan->members[parcel->owner].queue;
 		LW_TRY(lw_arena_fetch(&plan->gradients[0], (size_t)parcel->owner, queue, parcel->offset, parcel->floats));
 		LW_TRY(lw_queue_finish(queue));
 	}
@@ -420,14 +443,9 @@ lw_status lw_plan_evaluate(lw_plan *plan, const float *images, const int32_t *la
 {
 	LW_TRY(check_labels(plan, labels, lw_min_int(count, plan->options.batch)));
 	LW_TRY(lw_plan_run_evaluation(plan, images, labels, count, logits));
-	for (size_t k = 0; k < plan->lane_count; k++) {
-		const lw_lane *lane = &plan->lanes[k];
-		const size_t hits = lw_round_up((size_t)lane->images, LW_ARENA_ALIGNMENT);
-
-		for (int i = 0; i < lane->evaluate_count; i++) {
-			*loss_sum += lane->host_outcome[i];
-			*correct += lane->host_outcome[hits + (size_t)i] > 0.5f;
-		}
+	for (int i = 0; i < count; i++) {
+		*loss_sum += plan->outcome[2 * i];
+		*correct += plan->outcome[2 * i + 1] > 0.5f;
 	}
 	return LW_OK;
 }
@@ -438,8 +456,9 @@ lw_status lw_plan_move_group(lw_plan *plan, const char *group, const char *devic
 	int owner = -1;
 
 	LW_TRY(find_group(plan, group, &index));
-	if (device)
-		owner = find_member(plan, device);
+	for (size_t i = 0; device && i < plan->peer_count && owner < 0; i++)
+		if (strcmp(plan->peers[i].label, device) == 0)
+			owner = (int)i;
 	if (device && owner < 0)
 		return lw_fail(LW_E_ARGUMENT, "group `%s`: `%s` is none of the plan's devices", group, device);
 	plan->owner_of_group[index] = owner;

@@ -8,9 +8,14 @@
  * is committed by changing places when all owners have finished. So a step in which a device failed never happened, and
  * is done again by the devices that are left.
  *
+ * Several processes (ranks) may take a step together: each has lanes and owners of its own devices, and what passes through
+ * the host's memory goes on to the ranks that need it (post.c). Every rank knows all devices and comes to the same
+ * arrangement; it has all parameters, and of the optimizer's state what its devices own.
+ *
  * plan.c the public calls; arrange.c who computes and owns what (made anew when a group unfreezes or a device is lost),
  * describe.c as the placement sees it and as people are told;
- * lane.c and owner.c what the two do in a step; step.c a step from begin to commit; state.c to and from checkpoints.
+ * lane.c and owner.c what the two do in a step; step.c a step from begin to commit; state.c to and from checkpoints;
+ * agree.c what ranks tell each other between steps, post.c within one.
  */
 #ifndef LW_SCHED_SCHED_H
 #define LW_SCHED_SCHED_H
@@ -20,6 +25,7 @@
 #include "sched/arena.h"
 #include "sched/parcels.h"
 #include "sched/placement.h"
+#include "sched/ranks.h"
 #include "sched/worker.h"
 #include "sched/workload.h"
 #include <layerwise/plan.h>
@@ -71,6 +77,19 @@ typedef struct lw_member {
 	bool saved_kernels;
 } lw_member;
 
+/* A device of any rank as every rank knows it: those of rank 0 in their order, then those of rank 1, and so on. */
+typedef struct lw_peer {
+	int rank, member;
+	bool lost, computes, in_place;
+	double speed, guess, share; /* images/s as measured, 0: not yet; what it is taken for before; of options.shares */
+	double update_bandwidth, link_bandwidth;
+	uint64_t memory;
+	char label[128];
+	/* as shared out */
+	int first_image, images, slice_count;
+	int first_run, run_count;
+} lw_peer;
+
 /* What happened to a parcel in a step, in seconds from its start. */
 typedef struct lw_parcel_times {
 	double ready, update_start, update_end;
@@ -83,9 +102,10 @@ typedef struct lw_plan_parcel {
 	const lw_rule *rule;
 	unsigned state_mask;
 	int first_param, params;  /* in the arenas' order */
-	int owner;                /* a member */
+	int peer;                 /* its owner */
+	int owner;                /* the same as a member; -1: another rank's */
 	bool clipped;             /* its update waits for norms of gradients */
-	int arrived;              /* lanes whose gradients are complete */
+	int arrived;              /* runs whose gradients are complete */
 	bool updated;             /* its new parameters are in the host's memory */
 	lw_parcel_times times;
 } lw_plan_parcel;
@@ -145,7 +165,32 @@ typedef struct lw_exchange {
 	size_t capacity[2]; /* bytes */
 	int64_t round;
 	int waiting;
+	/* with other ranks, of the round that all lanes here are in */
+	size_t bytes_per_image;
+	int arrays;
+	bool leaving; /* to be sent */
+	int missing;  /* messages, both ways */
 } lw_exchange;
+
+/* A rank's messages within a step (post.c). */
+typedef struct lw_post {
+	lw_worker *worker;
+	bool listening;       /* for other ranks' failures */
+	bool closing;         /* lanes and owners have ended: there will be nothing more to send */
+	bool told;            /* of a failure here */
+	bool norms_sent;
+	bool *gradients_sent, *params_sent; /* by parcel */
+	int under_way;        /* messages, but those of failures */
+	float *norms;         /* of all ranks, each one's together, in the parcels' order */
+	size_t *norms_at;     /* by rank, and one more */
+	int norms_missing;    /* ranks whose norms are yet to come */
+} lw_post;
+
+/*
+ * Asked for images that this rank is about to compute, of a batch that was given without them: count of them, from first.
+ * Labels are there.
+ */
+typedef lw_status lw_plan_supply(void *user, const float *images, int first, int count);
 
 typedef enum lw_update_mode { LW_UPDATE_ALL, LW_UPDATE_NONE } lw_update_mode;
 
@@ -159,10 +204,16 @@ struct lw_plan {
 	int *order; /* parameters, as they lie in the arenas */
 	size_t statistics_at, statistics_floats; /* running statistics: a range of the arenas */
 	int slices; /* 0: sums over the batch are a lane's each */
-	int *owner_of_group; /* the member that its `device:` names, or that it was moved to; -1: the plan decides */
+	int *owner_of_group; /* the peer that its `device:` names on rank 0, or that it was moved to; -1: the plan decides */
 
 	lw_member *members;
 	size_t member_count;
+	lw_ranks *ranks; /* NULL: there is one */
+	lw_peer *peers;
+	size_t peer_count;
+	int *rank_image; /* by rank, and one more: the first image of its lanes */
+	int lanes_of_all; /* on all ranks */
+	lw_post post;
 
 	/* what is committed is params[which], states[...][which] */
 	lw_arena params[2], states[LW_RULE_MAX_STATES][2];
@@ -177,7 +228,7 @@ struct lw_plan {
 	lw_chunk *chunks; /* in the arenas' order, whoever owns them, so that norms are summed in one order */
 	size_t chunk_count;
 	lw_run runs[LW_MAX_SLICES]; /* of all lanes, in order */
-	int run_count;
+	int run_count, own_runs; /* own: of this rank's lanes */
 	lw_lane *lanes;
 	size_t lane_count;
 	lw_owner *owners;
@@ -190,7 +241,10 @@ struct lw_plan {
 	int64_t arranged_at; /* the step since which lanes are as they are */
 	bool moved;    /* a group was given another owner: to be arranged anew */
 	bool balanced; /* shares have been looked at */
-	size_t lost_count;
+	size_t lost_count;         /* of all ranks, at the last arrangement */
+	size_t all_lost, all_left; /* as of the last step */
+	lw_plan_supply *supply; /* NULL: all images are given */
+	void *supply_user;
 
 	/* of the step being taken, under the lock */
 	pthread_mutex_t lock;
@@ -201,6 +255,9 @@ struct lw_plan {
 	size_t owners_normed;     /* have given the norms of all their parcels */
 	bool coefficients_known;
 	float *norms, *scale, *domain_norms; /* by chunk, row, domain */
+	float *outcome;     /* by image of the batch: its loss, and whether it was a hit */
+	double *statistics; /* sums over the batch */
+	double gradient_norm;
 	lw_exchange exchange;
 
 	/* between lw_compute_gradients and lw_apply_gradients */
@@ -208,21 +265,23 @@ struct lw_plan {
 	bool *applied; /* by group */
 };
 
+/* Whether what a device makes is for others, too, and so goes to the host's memory. */
+static inline bool lw_plan_is_shared(const lw_plan *plan) { return plan->member_count > 1 || plan->ranks; }
+static inline int lw_plan_rank(const lw_plan *plan) { return plan->ranks ? plan->ranks->index : 0; }
+static inline int lw_plan_rank_count(const lw_plan *plan) { return plan->ranks ? plan->ranks->count : 1; }
+
 /* --- arrange.c --- */
 
 /* (Re)makes rows, parcels, lanes and owners for the groups as they are frozen now and the devices that are left. */
 lw_status lw_plan_arrange(lw_plan *plan);
 void lw_plan_disband(lw_plan *plan);
 /* Whether lanes should be given other shares than they have, by what was measured. */
-bool lw_plan_unbalanced(const lw_plan *plan);
+lw_status lw_plan_weigh(lw_plan *plan, bool *unbalanced);
 
 /* --- describe.c --- */
 
-bool lw_member_computes(const lw_member *member);
-/* How a device that was not measured yet compares with others of its kind. */
-double lw_member_guess(const lw_member *member);
-/* The members that are left, as the placement sees them, and their indices; returns how many. Both have member_count. */
-size_t lw_plan_describe_devices(const lw_plan *plan, lw_placement_device *devices, int *member_of);
+/* The devices that are left, as the placement sees them, and their indices of peers; returns how many. Both have peer_count. */
+size_t lw_plan_describe_devices(const lw_plan *plan, lw_placement_device *devices, int *peer_of);
 
 /* --- measure.c --- */
 
@@ -268,10 +327,46 @@ lw_status lw_plan_run_evaluation(lw_plan *plan, const float *images, const int32
 lw_status lw_plan_fetch(lw_plan *plan);
 /* What the host's memory has is what is committed: devices with copies of their own take it from there. */
 void lw_plan_stale(lw_plan *plan);
+/* What all ranks come to: LW_OK only where all do. Notes how many devices were lost, and are left. */
+lw_status lw_plan_conclude(lw_plan *plan, lw_status status);
+/* Has this rank's images of a batch brought, where they are not given. */
+lw_status lw_plan_ask_images(lw_plan *plan, const float *images);
 /* Ends all waiting within a step; a lane or owner that failed calls it. */
 void lw_plan_break(lw_plan *plan);
 /* Waits, with the lock held, until something changed; LW_E_INTERRUPTED where the step is broken. */
 lw_status lw_plan_await(lw_plan *plan);
+
+/* --- agree.c: called by all ranks together; nothing is done where there is one --- */
+
+/* The devices of all ranks as they are now, not shared out; *peers is the caller's. */
+lw_status lw_plan_list_peers(lw_plan *plan, lw_peer **peers, size_t *count);
+/* What all come to (see lw_plan_conclude): LW_OK where all say so, else what the first rank says that does not. lost, left: this rank's devices, then all's. */
+lw_status lw_plan_agree(lw_plan *plan, lw_status status, size_t *lost, size_t *left);
+/* The largest of all ranks' numbers. */
+lw_status lw_plan_largest(lw_plan *plan, int64_t *number);
+/* The number that a rank has, to all. */
+lw_status lw_plan_take_number(lw_plan *plan, int from, double *number);
+/* The outcome of all images, and of as many logits. */
+lw_status lw_plan_gather_outcome(lw_plan *plan, float *logits);
+/* The sum of what all ranks have. */
+lw_status lw_plan_sum(lw_plan *plan, double *values, size_t count);
+/* From parcels' owners, to one rank or (-1) to all: of an arena. */
+lw_status lw_plan_spread(lw_plan *plan, const lw_arena *arena, int to);
+/* All states that there are, of what is committed. */
+lw_status lw_plan_spread_states(lw_plan *plan, int to);
+
+/* --- post.c --- */
+
+lw_status lw_post_create(lw_plan *plan);
+void lw_post_clear(lw_post *post);
+void lw_post_begin(lw_plan *plan);
+/* Job of its worker: a step's messages. */
+lw_status lw_post_run(void *plan);
+/* Waits for what is under way when lanes and owners have ended. */
+lw_status lw_post_end(lw_plan *plan);
+
+/* NULL: batches are given whole. */
+void lw_plan_set_supply(lw_plan *plan, lw_plan_supply *supply, void *user);
 
 /* Reads what is known of a member's device, unless it is not to be asked. */
 lw_status lw_plan_open_tuning(lw_plan *plan, lw_member *member);

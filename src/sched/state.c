@@ -83,7 +83,8 @@ static lw_status set_number(lw_tensors *tensors, const char *key, int64_t number
 lw_status lw_plan_save(lw_plan *plan, lw_tensors *tensors)
 {
 	LW_TRY(lw_plan_download(plan));
-	for (size_t i = 0; i < plan->net->param_count; i++) {
+	LW_TRY(lw_plan_spread_states(plan, 0));
+	for (size_t i = 0; lw_plan_rank(plan) == 0 && i < plan->net->param_count; i++) {
 		const lw_param *param = &plan->net->params[i];
 		lw_status status;
 		char *key;

@@ -68,6 +68,8 @@ static lw_status work(lw_plan *plan, lw_status (*job)(void *lane), bool owners)
 	verdict v = {LW_OK, ""};
 
 	plan->broken = false;
+	if (owners && plan->ranks)
+		lw_worker_start(plan->post.worker, lw_post_run, plan);
 	for (size_t i = 0; owners && i < plan->owner_count; i++)
 		if (plan->owners[i].worker)
 			lw_worker_start(plan->owners[i].worker, lw_owner_run, &plan->owners[i]);
@@ -80,10 +82,21 @@ static lw_status work(lw_plan *plan, lw_status (*job)(void *lane), bool owners)
 	for (size_t i = 0; owners && i < plan->owner_count; i++)
 		if (plan->owners[i].worker)
 			note(plan, plan->owners[i].member, lw_worker_wait(plan->owners[i].worker), &v);
+	if (owners && plan->ranks && lw_post_end(plan) != LW_OK && v.status == LW_OK)
+		return LW_E_MEMORY;
 	return v.status == LW_OK ? LW_OK : lw_fail(v.status, "%s", v.text);
 }
 
 /* --- Devices that were lost --- */
+
+static size_t lost(const lw_plan *plan)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < plan->member_count; i++)
+		count += plan->members[i].lost;
+	return count;
+}
 
 static size_t left(const lw_plan *plan)
 {
@@ -97,16 +110,21 @@ static size_t left(const lw_plan *plan)
 /* After a failure: whether the others can go on, arranged anew. */
 static lw_status go_on_without(lw_plan *plan, lw_status status)
 {
-	size_t lost = 0;
-
-	for (size_t i = 0; i < plan->member_count; i++)
-		lost += plan->members[i].lost;
-	if (lost == plan->lost_count || !left(plan) || plan->member_count == 1)
+	if (plan->all_lost == plan->lost_count || !plan->all_left)
 		return status;
-	plan->lost_count = lost;
-	lw_log(LW_LOG_WARNING, "step %" PRId64 " is taken again by the %zu device%s that %s left", plan->step + 1, left(plan),
-	       left(plan) == 1 ? "" : "s", left(plan) == 1 ? "is" : "are");
+	plan->lost_count = plan->all_lost;
+	if (lw_plan_rank(plan) == 0)
+		lw_log(LW_LOG_WARNING, "step %" PRId64 " is taken again by the %zu device%s that %s left", plan->step + 1, plan->all_left,
+		       plan->all_left == 1 ? "" : "s", plan->all_left == 1 ? "is" : "are");
 	return lw_plan_arrange(plan);
+}
+
+/* What all ranks come to, and the devices that they have left for it. */
+lw_status lw_plan_conclude(lw_plan *plan, lw_status status)
+{
+	plan->all_lost = lost(plan);
+	plan->all_left = left(plan);
+	return lw_plan_agree(plan, status, &plan->all_lost, &plan->all_left);
 }
 
 /* Does work until it succeeds or no device is left. */
@@ -143,17 +161,12 @@ static lw_step_result judge_step(const lw_plan *plan)
 {
 	lw_step_result r = {0};
 
-	for (size_t k = 0; k < plan->lane_count; k++) {
-		const lw_lane *lane = &plan->lanes[k];
-		const size_t hits = lw_round_up((size_t)lane->images, LW_ARENA_ALIGNMENT);
-
-		for (int i = 0; i < lane->images; i++) {
-			r.loss += lane->host_outcome[i];
-			r.correct += lane->host_outcome[hits + (size_t)i] > 0.5f;
-		}
+	for (int i = 0; i < plan->options.batch; i++) {
+		r.loss += plan->outcome[2 * i];
+		r.correct += plan->outcome[2 * i + 1] > 0.5f;
 	}
 	r.loss /= plan->options.batch;
-	r.gradient_norm = plan->owner_count ? plan->domain_norms[0] : 0;
+	r.gradient_norm = plan->gradient_norm;
 	r.bad_tensor = bad_gradient(plan);
 	if (!r.bad_tensor && !isfinite(r.loss))
 		r.bad_tensor = "loss";
@@ -162,21 +175,27 @@ static lw_step_result judge_step(const lw_plan *plan)
 }
 
 /*
- * Running statistics: every lane's are the same where they were computed from the whole batch; otherwise the mean, by images,
- * of what each made of its share.
+ * Running statistics: the mean, by images, of what each lane made of its share. Where they were computed from the whole batch
+ * all lanes' are the same, and so is, to the bit, their mean: products and sums of a float and small numbers are exact.
  */
-static void commit_statistics(lw_plan *plan, int to)
+static lw_status find_statistics(lw_plan *plan)
 {
-	float *all = plan->params[to].memory + plan->statistics_at;
-	const bool same = plan->lane_count == 1 || plan->slices || plan->options.synchronise_batchnorm;
-
 	for (size_t i = 0; i < plan->statistics_floats; i++) {
 		double sum = 0;
 
-		for (size_t k = 0; !same && k < plan->lane_count; k++)
+		for (size_t k = 0; k < plan->lane_count; k++)
 			sum += (double)plan->lanes[k].host_statistics[i] * plan->lanes[k].images;
-		all[i] = same ? plan->lanes[0].host_statistics[i] : (float)(sum / plan->options.batch);
+		plan->statistics[i] = sum;
 	}
+	return plan->statistics_floats ? lw_plan_sum(plan, plan->statistics, plan->statistics_floats) : LW_OK;
+}
+
+static void commit_statistics(lw_plan *plan, int to)
+{
+	float *all = plan->params[to].memory + plan->statistics_at;
+
+	for (size_t i = 0; i < plan->statistics_floats; i++)
+		all[i] = (float)(plan->statistics[i] / plan->options.batch);
 }
 
 static void commit(lw_plan *plan)
@@ -191,7 +210,7 @@ static void commit(lw_plan *plan)
 	plan->which = to;
 	for (size_t g = 0; g < plan->groups->count; g++)
 		lw_rows_count(plan, (int)g);
-	plan->host_current &= plan->member_count > 1 || plan->members[0].in_place;
+	plan->host_current &= lw_plan_is_shared(plan) || plan->members[0].in_place;
 }
 
 static void note_speeds(lw_plan *plan)
@@ -219,24 +238,54 @@ typedef struct batch {
 	float *logits;
 } batch;
 
-static void give_images(lw_plan *plan, const batch *b)
+static lw_status give_images(lw_plan *plan, const batch *b)
 {
 	const size_t pixels = lw_shape_count(plan->net->input);
 
+	LW_TRY(lw_plan_ask_images(plan, b->images));
 	for (size_t i = 0; i < plan->lane_count; i++) {
 		lw_lane *lane = &plan->lanes[i];
 
 		lane->images_in = b->images + (size_t)lane->first_image * pixels;
 		lane->labels_in = b->labels + lane->first_image;
 	}
+	return LW_OK;
+}
+
+/* Losses and hits, by image. */
+static void collect_outcome(lw_plan *plan)
+{
+	for (size_t k = 0; k < plan->lane_count; k++) {
+		const lw_lane *lane = &plan->lanes[k];
+		const size_t hits = lw_round_up((size_t)lane->images, LW_ARENA_ALIGNMENT);
+		float *outcome = plan->outcome + 2 * (size_t)lane->first_image;
+
+		for (size_t i = 0; i < (size_t)lane->images; i++) {
+			outcome[2 * i] = lane->host_outcome[i];
+			outcome[2 * i + 1] = lane->host_outcome[hits + i];
+		}
+	}
+}
+
+/* After the ranks agreed that all went well. */
+static lw_status gather_step(lw_plan *plan)
+{
+	plan->gradient_norm = plan->owner_count ? plan->domain_norms[0] : 0;
+	if (plan->parcel_count) /* a rank that owns nothing does not compute it */
+		LW_TRY(lw_plan_take_number(plan, plan->peers[plan->parcels[0].peer].rank, &plan->gradient_norm));
+	collect_outcome(plan);
+	LW_TRY(lw_plan_gather_outcome(plan, NULL));
+	return find_statistics(plan);
 }
 
 static lw_status attempt_step(lw_plan *plan, void *user)
 {
-	bool changed = false;
+	bool changed = false, unbalanced;
+	lw_status status;
 
 	lw_groups_at_step(plan->groups, plan->step + 1, &changed);
-	if (changed || plan->moved || lw_plan_unbalanced(plan))
+	LW_TRY(lw_plan_weigh(plan, &unbalanced));
+	if (changed || plan->moved || unbalanced)
 		LW_TRY(lw_plan_arrange(plan));
 	lw_rows_fill(&plan->rows, plan, plan->step + 1);
 	for (size_t k = 0; k < plan->parcel_count; k++) {
@@ -248,8 +297,14 @@ static lw_status attempt_step(lw_plan *plan, void *user)
 	plan->coefficients_known = false;
 	plan->exchange.waiting = 0;
 	plan->began = lw_now();
-	give_images(plan, user);
-	return work(plan, lw_lane_train, true);
+	lw_post_begin(plan);
+	LW_TRY(give_images(plan, user));
+	status = lw_plan_conclude(plan, work(plan, lw_lane_train, true));
+	if (status != LW_OK && plan->ranks) {
+		LW_TRY(plan->ranks->drain(plan->ranks));
+		plan->post.listening = false;
+	}
+	return status == LW_OK ? gather_step(plan) : status;
 }
 
 lw_status lw_plan_run(lw_plan *plan, const float *images, const int32_t *labels, lw_update_mode mode, lw_step_result *result)
@@ -276,14 +331,16 @@ static lw_status attempt_evaluation(lw_plan *plan, void *user)
 {
 	const batch *b = user;
 
-	give_images(plan, b);
+	LW_TRY(give_images(plan, b));
 	for (size_t i = 0; i < plan->lane_count; i++) {
 		lw_lane *lane = &plan->lanes[i];
 
 		lane->evaluate_count = lw_max_int(0, lw_min_int(b->count - lane->first_image, lane->images));
 		lane->logits = b->logits ? b->logits + (size_t)lane->first_image * (size_t)lw_net_classes(plan->net) : NULL;
 	}
-	return work(plan, lw_lane_evaluate, false);
+	LW_TRY(lw_plan_conclude(plan, work(plan, lw_lane_evaluate, false)));
+	collect_outcome(plan);
+	return lw_plan_gather_outcome(plan, b->logits);
 }
 
 lw_status lw_plan_run_evaluation(lw_plan *plan, const float *images, const int32_t *labels, int count, float *logits)
@@ -303,6 +360,19 @@ lw_status lw_plan_fetch(lw_plan *plan)
 		LW_TRY(lw_owner_fetch(&plan->owners[i]));
 	plan->host_current = true;
 	return LW_OK;
+}
+
+void lw_plan_set_supply(lw_plan *plan, lw_plan_supply *supply, void *user)
+{
+	plan->supply = supply;
+	plan->supply_user = user;
+}
+
+lw_status lw_plan_ask_images(lw_plan *plan, const float *images)
+{
+	const int *from = plan->rank_image + lw_plan_rank(plan);
+
+	return plan->supply ? plan->supply(plan->supply_user, images, from[0], from[1] - from[0]) : LW_OK;
 }
 
 void lw_plan_stale(lw_plan *plan)

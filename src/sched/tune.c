@@ -105,10 +105,11 @@ lw_status lw_plan_tune(lw_plan *plan, const lw_tune_options *options)
 {
 	lw_tune_options each = *options;
 	lw_status status = LW_OK, arranged;
-	bool any = false;
+	int64_t any = 0;
 
 	for (size_t i = 0; i < plan->lane_count; i++)
 		any |= plan->members[plan->lanes[i].member].tuning != NULL;
+	LW_TRY(lw_plan_largest(plan, &any)); /* all arrange anew, or none does */
 	if (!any)
 		return LW_OK;
 	if (plan->step > 0)

@@ -1,4 +1,5 @@
 /* The loop: batches in order, a step each, evaluations, log lines, checkpoints, and an end that can be gone on from. */
+#include "sched/sched.h"
 #include "train/train.h"
 
 #include <inttypes.h>
@@ -107,6 +108,19 @@ out:
 	return status;
 }
 
+/* All processes must have found the same checkpoint. */
+static lw_status check_together(run *r)
+{
+	int64_t latest = r->now.step;
+
+	LW_TRY(lw_plan_largest(r->plan, &latest));
+	if (latest != r->now.step)
+		return lw_fail(LW_E_IO, "%s: the newest checkpoint is of step %" PRId64 " here and of step %" PRId64 " for another process",
+			       r->options->resume_dir, r->now.step, latest);
+	return LW_OK;
+}
+
+/* Rank 0 knows all and writes it; the others say where it is. */
 static lw_status save(run *r)
 {
 	lw_tensors *tensors = NULL;
@@ -115,7 +129,10 @@ static lw_status save(run *r)
 
 	LW_GO(lw_tensors_create(&tensors));
 	LW_GO(lw_plan_save(r->plan, tensors));
-	LW_GO(lw_checkpoint_write(&path, r->options->checkpoint_dir, &r->now, tensors, r->options->checkpoint_keep));
+	if (lw_plan_rank(r->plan) == 0)
+		LW_GO(lw_checkpoint_write(&path, r->options->checkpoint_dir, &r->now, tensors, r->options->checkpoint_keep));
+	else
+		LW_GO(lw_copy_string(&path, r->options->checkpoint_dir));
 	free(r->checkpoint);
 	r->checkpoint = path;
 	r->saved = r->now.step;
@@ -142,6 +159,13 @@ static bool evaluation_due(const run *r)
 	return r->test && every && step > 0 && step < r->now.total && step % every == 0 && r->now.evaluated != step;
 }
 
+/* What ends the run is known to all processes: none needs to be stopped. */
+static void end_together(run *r)
+{
+	if (r->plan->ranks)
+		r->plan->ranks->failed_together = true;
+}
+
 static lw_status not_finite(run *r, const lw_step_result *result, int64_t step)
 {
 	const char *tensor = result->bad_tensor ? result->bad_tensor : "loss";
@@ -157,6 +181,7 @@ static lw_status not_finite(run *r, const lw_step_result *result, int64_t step)
 		       r->options->skip_not_finite);
 		return LW_OK;
 	}
+	end_together(r);
 	if (r->checkpoint)
 		snprintf(kept, sizeof kept, "the last good checkpoint is %s", r->checkpoint);
 	else
@@ -232,6 +257,25 @@ static void tell(const run *r, double loss, bool evaluated)
 	r->options->progress(r->options->user, &p);
 }
 
+/* The images of a batch that this process computes. */
+static lw_status supply(void *user, const float *images, int first, int count)
+{
+	const run *r = user;
+
+	lw_loader_need(r->loader, images, first, count);
+	return LW_OK;
+}
+
+/* Whichever process was asked to end, all do. */
+static lw_status ask_interrupted(run *r, int *number)
+{
+	int64_t largest = r->options->interrupted ? r->options->interrupted(r->options->user) : 0;
+
+	LW_TRY(lw_plan_largest(r->plan, &largest));
+	*number = (int)largest;
+	return LW_OK;
+}
+
 static const char *signal_name(int number, char buffer[32])
 {
 	switch (number) {
@@ -249,11 +293,12 @@ static lw_status stop(run *r, int number)
 	char buffer[32];
 	const char *name = signal_name(number, buffer);
 
+	if (r->options->checkpoint_dir && r->saved != r->now.step)
+		LW_TRY(save(r));
+	end_together(r);
 	if (!r->options->checkpoint_dir)
 		return lw_fail(LW_E_INTERRUPTED, "%s ended the run after step %" PRId64 " of %" PRId64
 			       "; nothing was saved: no checkpoint folder was given", name, r->now.step, r->now.total);
-	if (r->saved != r->now.step)
-		LW_TRY(save(r));
 	return lw_fail(LW_E_INTERRUPTED, "%s ended the run after step %" PRId64 " of %" PRId64 "; it can go on from %s", name,
 		       r->now.step, r->now.total, r->checkpoint);
 }
@@ -290,7 +335,7 @@ static lw_status loop(run *r)
 		status = traced_step(r, &loss);
 		if (status != LW_OK)
 			return give_up(r, status);
-		number = o->interrupted ? o->interrupted(o->user) : 0;
+		LW_TRY(ask_interrupted(r, &number));
 		if (number)
 			return stop(r, number);
 		evaluated = evaluation_due(r);
@@ -316,11 +361,13 @@ static lw_status begin(run *r, int batch, const lw_dataset *train)
 	LW_TRY(check_options(o, r->now.total));
 	if (o->resume || o->resume_or_start)
 		LW_TRY(resume(r));
-	if (o->checkpoint_dir)
+	LW_TRY(check_together(r));
+	if (o->checkpoint_dir && lw_plan_rank(r->plan) == 0)
 		LW_TRY(lw_checkpoint_prepare(o->checkpoint_dir, r->saved));
 	LW_TRY(lw_loader_create(&r->loader, train, batch, o->shuffle, o->seed, (uint64_t)r->now.step));
 	r->per_epoch = (int64_t)lw_loader_batches_per_epoch(r->loader);
-	if (o->log_path)
+	lw_plan_set_supply(r->plan, supply, r);
+	if (o->log_path && lw_plan_rank(r->plan) == 0)
 		LW_TRY(lw_step_log_open(&r->log, o->log_path, r->now.step, r->now.evaluated));
 	return LW_OK;
 }
@@ -355,6 +402,7 @@ lw_status lw_train(lw_plan *plan, int batch, const lw_dataset *train, const lw_d
 	if (status == LW_OK)
 		status = loop(&r);
 	summarize(&r);
+	lw_plan_set_supply(plan, NULL, NULL);
 	free(r.checkpoint);
 	lw_step_log_close(&r.log);
 	lw_loader_destroy(&r.loader);
