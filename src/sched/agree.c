@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Offsets of parts, one a rank, from their sizes; each[rank] is a size. */
 static lw_status gather_parts(lw_plan *plan, void *data, const size_t *each)
@@ -213,59 +212,4 @@ lw_status lw_plan_sum(lw_plan *plan, double *values, size_t count)
 	}
 	free(all);
 	return status;
-}
-
-/* --- What owners have --- */
-
-static lw_status start_parcel(lw_plan *plan, const lw_plan_parcel *parcel, int tag, float *at, int to, int *messages)
-{
-	lw_ranks *ranks = plan->ranks;
-	const int from = plan->peers[parcel->peer].rank;
-
-	if (from == ranks->index) {
-		for (int r = 0; r < ranks->count; r++)
-			if (r != from && (to < 0 || r == to)) {
-				LW_TRY(ranks->send(ranks, r, tag, at, parcel->floats * sizeof(float)));
-				++*messages;
-			}
-	} else if (to < 0 || to == ranks->index) {
-		LW_TRY(ranks->receive(ranks, from, tag, at, parcel->floats * sizeof(float)));
-		++*messages;
-	}
-	return LW_OK;
-}
-
-/* Waits for messages that were begun. */
-static lw_status await_messages(lw_plan *plan, int messages)
-{
-	while (messages > 0) {
-		const lw_delivery *done;
-		int count;
-
-		LW_TRY(plan->ranks->poll(plan->ranks, &done, &count));
-		messages -= count;
-		if (!count)
-			usleep(50);
-	}
-	return LW_OK;
-}
-
-/* Those that a mask of states names, or all. */
-static lw_status spread(lw_plan *plan, const lw_arena *arena, unsigned states, int to)
-{
-	int messages = 0;
-
-	for (size_t k = 0; k < plan->parcel_count; k++)
-		if (!states || plan->parcels[k].state_mask & states)
-			LW_TRY(start_parcel(plan, &plan->parcels[k], (int)k, arena->memory + plan->parcels[k].offset, to, &messages));
-	return await_messages(plan, messages);
-}
-
-lw_status lw_plan_spread(lw_plan *plan, const lw_arena *arena, int to) { return plan->ranks ? spread(plan, arena, 0, to) : LW_OK; }
-
-lw_status lw_plan_spread_states(lw_plan *plan, int to)
-{
-	for (int s = 0; plan->ranks && s < LW_RULE_MAX_STATES; s++)
-		LW_TRY(spread(plan, &plan->states[s][plan->which], 1u << s, to));
-	return LW_OK;
 }

@@ -2,6 +2,7 @@
 #include "sched/ranks.h"
 
 #include <limits.h>
+#include <math.h>
 #include <mpi.h>
 #include <stdlib.h>
 #include <time.h>
@@ -20,17 +21,21 @@ typedef struct mpi_ranks {
 
 static mpi_ranks *mpi_of(lw_ranks *ranks) { return (mpi_ranks *)ranks; }
 
-/* MPI's own waiting spins; devices need the cores. */
-static void wait_asleep(MPI_Request *request)
+/* MPI's own waiting spins; devices need the cores. False where it took longer than so many seconds. */
+static bool wait_asleep(MPI_Request *request, double seconds)
 {
+	const double began = lw_now();
 	long nanoseconds = 10000;
 	int done = 0;
 
 	for (MPI_Test(request, &done, MPI_STATUS_IGNORE); !done; MPI_Test(request, &done, MPI_STATUS_IGNORE)) {
+		if (lw_now() - began > seconds)
+			return false;
 		nanosleep(&(struct timespec){.tv_nsec = nanoseconds}, NULL);
 		if (nanoseconds < 200000)
 			nanoseconds *= 2;
 	}
+	return true;
 }
 
 static lw_status gather(lw_ranks *ranks, void *data, const size_t *offsets)
@@ -50,7 +55,7 @@ static lw_status gather(lw_ranks *ranks, void *data, const size_t *offsets)
 		at[r] = (int)offsets[r];
 	}
 	MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, counts, at, MPI_BYTE, MPI_COMM_WORLD, &request);
-	wait_asleep(&request);
+	wait_asleep(&request, INFINITY);
 out:
 	free(counts);
 	free(at);
@@ -199,9 +204,13 @@ static void clear(mpi_ranks *m)
 
 static void leave(lw_ranks *ranks, bool failed)
 {
+	static const double grace = 2; /* in which all may have failed for the same reason */
+	const bool alone = failed && !ranks->failed_together;
 	mpi_ranks *m = mpi_of(ranks);
+	MPI_Request all;
 
-	if (failed && !ranks->failed_together)
+	MPI_Ibarrier(MPI_COMM_WORLD, &all);
+	if (!wait_asleep(&all, alone ? grace : INFINITY))
 		MPI_Abort(MPI_COMM_WORLD, 1);
 	for (size_t i = 0; i < m->count; i++) {
 		MPI_Cancel(&m->requests[i]);

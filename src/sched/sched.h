@@ -350,10 +350,6 @@ lw_status lw_plan_take_number(lw_plan *plan, int from, double *number);
 lw_status lw_plan_gather_outcome(lw_plan *plan, float *logits);
 /* The sum of what all ranks have. */
 lw_status lw_plan_sum(lw_plan *plan, double *values, size_t count);
-/* From parcels' owners, to one rank or (-1) to all: of an arena. */
-lw_status lw_plan_spread(lw_plan *plan, const lw_arena *arena, int to);
-/* All states that there are, of what is committed. */
-lw_status lw_plan_spread_states(lw_plan *plan, int to);
 
 /* --- post.c --- */
 
@@ -364,6 +360,10 @@ void lw_post_begin(lw_plan *plan);
 lw_status lw_post_run(void *plan);
 /* Waits for what is under way when lanes and owners have ended. */
 lw_status lw_post_end(lw_plan *plan);
+/* Between steps, by all ranks together: from parcels' owners, to one rank or (-1) to all: of an arena. */
+lw_status lw_plan_spread(lw_plan *plan, const lw_arena *arena, int to);
+/* All states that there are, of what is committed. */
+lw_status lw_plan_spread_states(lw_plan *plan, int to);
 
 /* NULL: batches are given whole. */
 void lw_plan_set_supply(lw_plan *plan, lw_plan_supply *supply, void *user);

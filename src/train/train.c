@@ -101,7 +101,8 @@ static lw_status resume(run *r)
 	path = NULL;
 	if (o->checkpoint_dir && same_folder(o->checkpoint_dir, o->resume_dir))
 		r->saved = saved.step;
-	lw_log(LW_LOG_INFO, "resumed from %s, step %" PRId64, r->checkpoint, saved.step);
+	if (lw_plan_rank(r->plan) == 0)
+		lw_log(LW_LOG_INFO, "resumed from %s, step %" PRId64, r->checkpoint, saved.step);
 out:
 	lw_tensors_destroy(&tensors);
 	free(path);
