@@ -5,12 +5,18 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* Images/s as measured, 0: not yet. What other ranks measured is known from when they last agreed. */
+static double measured(const lw_plan *plan, const lw_peer *peer)
+{
+	return peer->rank == lw_plan_rank(plan) ? plan->members[peer->member].speed : peer->speed;
+}
+
 /* Images/s of a device that computes; until it is measured only how it compares with others matters. */
 static double speed_of(const lw_plan *plan, const lw_peer *peer)
 {
 	const double flops = plan->workload.forward_flops + plan->workload.backward_flops;
 
-	return peer->speed > 0 ? peer->speed : 50e9 * peer->guess / fmax(flops, 1);
+	return measured(plan, peer) > 0 ? measured(plan, peer) : 50e9 * peer->guess / fmax(flops, 1);
 }
 
 static lw_placement_device describe(const lw_plan *plan, const lw_peer *peer)
@@ -93,7 +99,7 @@ static void tell_measured(const lw_plan *plan, const arrays *a, lw_forecast *for
 
 		forecast->devices[d].update_bandwidth = peer->update_bandwidth;
 		forecast->devices[d].link_bandwidth = peer->in_place ? 0 : peer->link_bandwidth;
-		forecast->guessed |= a->images[d] && !(peer->speed > 0);
+		forecast->guessed |= a->images[d] && !(measured(plan, peer) > 0);
 	}
 }
 
