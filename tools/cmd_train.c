@@ -196,10 +196,18 @@ static lw_train_options train_options(const arguments *a, const lw_recipe *recip
 	return train;
 }
 
+/* Of what all ranks failed in rank 0 tells. */
+static int fail(const tool_work *work, lw_status status)
+{
+	if (lw_ranks_index(work->ranks) == 0 || !lw_ranks_failed_together(work->ranks))
+		return tool_fail(work->command, status);
+	return status == LW_E_ARGUMENT ? TOOL_USAGE : TOOL_FAILED;
+}
+
 /* What is known when the run was stopped: the weights so far are worth having. */
 static int end_interrupted(const arguments *a, const tool_work *work)
 {
-	tool_fail(work->command, LW_E_INTERRUPTED);
+	fail(work, LW_E_INTERRUPTED);
 	if (a->save && lw_ranks_index(work->ranks) == 0) {
 		if (save_weights(work, a->save) == LW_OK)
 			fprintf(stderr, "%s: the weights so far are in %s\n", work->command, a->save);
@@ -229,7 +237,7 @@ static int train(const arguments *a, tool_work *work, const lw_dataset *set, con
 	if (status == LW_E_INTERRUPTED && (caught_signal || work->ranks))
 		code = end_interrupted(a, work);
 	else if (status != LW_OK)
-		code = tool_fail(work->command, status);
+		code = fail(work, status);
 	else if (first && a->json)
 		print_json(&summary);
 	else if (first)
