@@ -53,7 +53,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 static const struct argp_option options[] = {
 	{"json", 'j', NULL, 0, "Print one JSON object", 0},
 	{"measure", KEY_MEASURE, NULL, 0,
-	 "Of several devices: take four steps on random images first, so that shares and times are by what was measured", 0},
+	 "Of several devices: take seven steps on random images first, so that shares and times are by what was measured", 0},
 	{"simulate", KEY_SIMULATE, "CLUSTER.yaml", 0, "Show how steps would run on the devices that the file describes; none is opened", 0},
 	{"steps", KEY_STEPS, "N", 0, "With --simulate: how many steps, 10 unless given", 0},
 	{0},
@@ -139,7 +139,7 @@ static int simulate(const arguments *a, tool_work *work)
 /* As many steps as it takes until shares have been looked at; what they train is thrown away. */
 static lw_status measure(tool_work *work)
 {
-	enum { STEPS = 4 };
+	enum { STEPS = 7 };
 	const int batch = lw_recipe_plan(work->recipe)->batch;
 	int channels, height, width;
 	float *images = NULL;

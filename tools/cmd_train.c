@@ -244,6 +244,14 @@ static lw_train_options train_options(const arguments *a, const lw_recipe *recip
 	return train;
 }
 
+/* Of what all ranks failed in rank 0 tells. */
+static int fail(const tool_work *work, lw_status status)
+{
+	if (lw_ranks_index(work->ranks) == 0 || !lw_ranks_failed_together(work->ranks))
+		return tool_fail(work->command, status);
+	return status == LW_E_ARGUMENT ? TOOL_USAGE : TOOL_FAILED;
+}
+
 static lw_status report(const arguments *a, lw_trace *trace, const lw_train_summary *summary)
 {
 	const bool profile = a->profile && summary->steps > summary->resumed_from;
@@ -260,8 +268,8 @@ static lw_status report(const arguments *a, lw_trace *trace, const lw_train_summ
 /* What is known when the run was stopped: the weights so far, and the trace, are worth having. */
 static int end_interrupted(const arguments *a, const tool_work *work, lw_trace *trace)
 {
-	tool_fail(work->command, LW_E_INTERRUPTED);
-	if (a->trace && lw_report_trace(trace, a->trace) != LW_OK)
+	fail(work, LW_E_INTERRUPTED);
+	if (trace && a->trace && lw_ranks_index(work->ranks) == 0 && lw_report_trace(trace, a->trace) != LW_OK)
 		tool_fail(work->command, LW_E_IO);
 	if (a->save && lw_ranks_index(work->ranks) == 0) {
 		if (save_weights(work, a->save) == LW_OK)
@@ -299,7 +307,7 @@ static int train(const arguments *a, tool_work *work, const lw_dataset *set, con
 	if (status == LW_E_INTERRUPTED && (caught_signal || work->ranks))
 		code = end_interrupted(a, work, options_.trace);
 	else if (status != LW_OK)
-		code = tool_fail(work->command, status);
+		code = fail(work, status);
 	lw_trace_destroy(&options_.trace);
 	lw_train_summary_clear(&summary);
 	return code;

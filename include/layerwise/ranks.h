@@ -25,6 +25,9 @@ LW_API lw_status lw_ranks_join(lw_ranks **ranks);
 /* failed: this process's work failed; unless all ranks know that already, it ends them all. */
 LW_API void lw_ranks_leave(lw_ranks **ranks, bool failed);
 
+/* Whether all ranks know what failed last, so that one may tell of it. */
+LW_API bool lw_ranks_failed_together(const lw_ranks *ranks);
+
 /* This process among all, from 0, and how many there are; of those on its machine alone. NULL is one process. */
 LW_API int lw_ranks_index(const lw_ranks *ranks);
 LW_API int lw_ranks_count(const lw_ranks *ranks);

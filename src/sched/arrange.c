@@ -10,8 +10,8 @@
 #include <string.h>
 
 /* Shares are changed once, after so many steps of a kind, and only for a gain. */
-enum { MEASURED_STEPS = 3 };
-static const double worth_it = 0.05;
+enum { MEASURED_STEPS = 6 };
+static const double worth_it = 0.08;
 
 /* --- Shares --- */
 

@@ -39,6 +39,7 @@ void lw_ranks_leave(lw_ranks **ranks, bool failed)
 	*ranks = NULL;
 }
 
+bool lw_ranks_failed_together(const lw_ranks *ranks) { return ranks && ranks->failed_together; }
 int lw_ranks_index(const lw_ranks *ranks) { return ranks ? ranks->index : 0; }
 int lw_ranks_count(const lw_ranks *ranks) { return ranks ? ranks->count : 1; }
 int lw_ranks_host_index(const lw_ranks *ranks) { return ranks ? ranks->host_index : 0; }

@@ -17,6 +17,7 @@ typedef struct mpi_ranks {
 	int *places;
 	lw_delivery *done;
 	int *sent, *received; /* messages so far, by rank */
+	MPI_Comm leaving;     /* who leaves early may meet others that are not that far */
 } mpi_ranks;
 
 static mpi_ranks *mpi_of(lw_ranks *ranks) { return (mpi_ranks *)ranks; }
@@ -209,13 +210,14 @@ static void leave(lw_ranks *ranks, bool failed)
 	mpi_ranks *m = mpi_of(ranks);
 	MPI_Request all;
 
-	MPI_Ibarrier(MPI_COMM_WORLD, &all);
+	MPI_Ibarrier(m->leaving, &all);
 	if (!wait_asleep(&all, alone ? grace : INFINITY))
 		MPI_Abort(MPI_COMM_WORLD, 1);
 	for (size_t i = 0; i < m->count; i++) {
 		MPI_Cancel(&m->requests[i]);
 		MPI_Request_free(&m->requests[i]);
 	}
+	MPI_Comm_free(&m->leaving);
 	clear(m);
 	MPI_Finalize();
 }
@@ -245,6 +247,7 @@ lw_status lw_ranks_join_mpi(lw_ranks **ranks)
 	m->base = (lw_ranks){.gather = gather, .send = start_send, .receive = start_receive, .poll = poll, .drain = drain, .leave = leave};
 	MPI_Comm_rank(MPI_COMM_WORLD, &m->base.index);
 	MPI_Comm_size(MPI_COMM_WORLD, &m->base.count);
+	MPI_Comm_dup(MPI_COMM_WORLD, &m->leaving);
 	find_neighbours(&m->base);
 	LW_GO(lw_alloc(&m->sent, (size_t)m->base.count, sizeof(int)));
 	LW_GO(lw_alloc(&m->received, (size_t)m->base.count, sizeof(int)));
