@@ -40,8 +40,8 @@ static void describe_piece(const lw_net *net, lw_instruction *instruction, const
 	lw_describe_call(net, instruction, p->images, share, call);
 	call->slices = p->slices;
 	/* choices are kept for a number of images: of one, two or four slices, or of one that is an image longer than others */
-	if (p->images > share->rule_images)
-		call->kept = &instruction->sliced.kept[p->images > 2 * share->rule_images];
+	if (p->images > share->all / share->slices)
+		call->kept = &instruction->sliced.kept[p->images > 2 * (share->all / share->slices)];
 }
 
 /* --- Its workspace: temporary gradients, copies, and the operator's own --- */

@@ -35,7 +35,7 @@ lw_status lw_cut_create(lw_cut *cut, const lw_executor_options *o, unsigned alig
 	*cut = (lw_cut){.share = {.first = o->first_image,
 				  .all = all,
 				  .slices = o->slices,
-				  .rule_images = o->slices ? all / o->slices : 0,
+				  .rule_images = o->slices ? all : 0, /* whatever the share */
 				  .whole = o->synchronise || o->slices,
 				  .gather = o->gather,
 				  .user = o->gather_user},
