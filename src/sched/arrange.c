@@ -64,6 +64,26 @@ static double gain(const lw_plan *plan, const lw_peer *peers, const int *parts)
 	return 1 - end / now;
 }
 
+/*
+ * From now on shares are held: they are dealt out anew only where devices are lost, and by these speeds. kept: nothing is
+ * changed, so the speeds are made to say so.
+ */
+static void hold_speeds(lw_plan *plan, const lw_peer *peers, bool kept)
+{
+	double all = 0;
+
+	for (size_t i = 0; i < plan->peer_count; i++)
+		all += peers[i].computes ? peers[i].speed : 0;
+	for (size_t i = 0; i < plan->peer_count; i++) {
+		lw_peer *peer = &plan->peers[i];
+
+		peer->speed = kept ? all * peer->images / plan->options.batch : peers[i].speed;
+		if (peer->rank == lw_plan_rank(plan) && peer->computes)
+			plan->members[peer->member].speed = peer->speed;
+	}
+	plan->balanced = true;
+}
+
 lw_status lw_plan_weigh(lw_plan *plan, bool *unbalanced)
 {
 	lw_peer *peers = NULL;
@@ -78,6 +98,7 @@ lw_status lw_plan_weigh(lw_plan *plan, bool *unbalanced)
 	LW_GO(lw_alloc(&parts, plan->peer_count, sizeof *parts));
 	LW_GO(share(plan, peers, parts));
 	*unbalanced = gain(plan, peers, parts) > worth_it;
+	hold_speeds(plan, peers, !*unbalanced);
 out:
 	free(peers);
 	free(parts);
@@ -443,7 +464,6 @@ lw_status lw_plan_arrange(lw_plan *plan)
 
 	LW_TRY(lw_plan_fetch(plan));
 	LW_TRY(lw_plan_spread_states(plan, -1));
-	plan->balanced |= plan->step == plan->arranged_at + MEASURED_STEPS && plan->lanes_of_all > 1;
 	lw_plan_disband(plan);
 	drop_lost(plan);
 	LW_GO(lw_rows_create(&plan->rows, plan));

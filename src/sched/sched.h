@@ -240,7 +240,7 @@ struct lw_plan {
 	int64_t step;
 	int64_t arranged_at; /* the step since which lanes are as they are */
 	bool moved;    /* a group was given another owner: to be arranged anew */
-	bool balanced; /* shares have been looked at */
+	bool balanced; /* shares have been looked at, and are held: a checkpoint has the speeds that they are dealt out by */
 	size_t lost_count;         /* of all ranks, at the last arrangement */
 	size_t all_lost, all_left; /* as of the last step */
 	lw_plan_supply *supply; /* NULL: all images are given */

@@ -80,6 +80,27 @@ static lw_status set_number(lw_tensors *tensors, const char *key, int64_t number
 	return lw_tensors_set_metadata(tensors, key, text);
 }
 
+static lw_status speed_key(const lw_plan *plan, size_t peer, char **key)
+{
+	return lw_format_string(key, "plan.speed.%d.%s", plan->peers[peer].rank, plan->peers[peer].label);
+}
+
+/* What shares are dealt out by, once that is settled: a run that goes on has the same bits only with the same shares. */
+static lw_status save_speeds(const lw_plan *plan, lw_tensors *tensors)
+{
+	for (size_t i = 0; plan->balanced && i < plan->peer_count; i++) {
+		lw_status status;
+		char *key, text[32];
+
+		LW_TRY(speed_key(plan, i, &key));
+		snprintf(text, sizeof text, "%.17g", plan->peers[i].speed);
+		status = lw_tensors_set_metadata(tensors, key, text);
+		free(key);
+		LW_TRY(status);
+	}
+	return LW_OK;
+}
+
 lw_status lw_plan_save(lw_plan *plan, lw_tensors *tensors)
 {
 	LW_TRY(lw_plan_download(plan));
@@ -98,6 +119,7 @@ lw_status lw_plan_save(lw_plan *plan, lw_tensors *tensors)
 		free(key);
 		LW_TRY(status);
 	}
+	LW_TRY(save_speeds(plan, tensors));
 	return set_number(tensors, "plan.step", plan->step);
 }
 
@@ -153,11 +175,45 @@ static lw_status restore_param(lw_plan *plan, const lw_tensors *tensors, size_t 
 	return status;
 }
 
+/* The speed of a device as the checkpoint has it; 0: not. */
+static lw_status find_speed(const lw_plan *plan, const lw_tensors *tensors, size_t peer, double *speed)
+{
+	const char *text;
+	char *key;
+
+	LW_TRY(speed_key(plan, peer, &key));
+	text = lw_tensors_get_metadata(tensors, key);
+	free(key);
+	*speed = text ? strtod(text, NULL) : 0;
+	*speed = *speed > 0 ? *speed : 0;
+	return LW_OK;
+}
+
+/* A run on the same devices shares as it did; on others that is found anew. */
+static lw_status restore_speeds(lw_plan *plan, const lw_tensors *tensors)
+{
+	bool all = plan->lanes_of_all > 1;
+	double speed;
+
+	for (size_t i = 0; i < plan->peer_count; i++) {
+		LW_TRY(find_speed(plan, tensors, i, &speed));
+		all &= !plan->peers[i].computes || speed > 0;
+	}
+	for (size_t i = 0; all && i < plan->peer_count; i++) {
+		LW_TRY(find_speed(plan, tensors, i, &speed));
+		if (plan->peers[i].rank == lw_plan_rank(plan))
+			plan->members[plan->peers[i].member].speed = speed;
+	}
+	plan->balanced = all;
+	return LW_OK;
+}
+
 lw_status lw_plan_restore(lw_plan *plan, const lw_tensors *tensors)
 {
 	bool changed;
 
 	plan->computed = false;
+	LW_TRY(restore_speeds(plan, tensors));
 	for (size_t i = 0; i < plan->net->param_count; i++)
 		LW_TRY(restore_param(plan, tensors, i));
 	LW_TRY(get_number(tensors, "plan.step", &plan->step));

@@ -221,7 +221,7 @@ static void note_speeds(lw_plan *plan)
 		const double speed = lane->images / lane->seconds;
 
 		/* the first step compiles kernels */
-		if (plan->step > plan->arranged_at && speed > member->speed)
+		if (!plan->balanced && plan->step > plan->arranged_at && speed > member->speed)
 			member->speed = speed;
 		if (!member->saved_kernels)
 			lw_kernel_cache_save(member->device);
