@@ -331,8 +331,14 @@ static lw_status check_labels(const lw_plan *plan, const int32_t *labels, int co
 lw_status lw_plan_prefetch(lw_plan *plan, const float *images, const int32_t *labels)
 {
 	LW_TRY(lw_plan_ask_images(plan, images));
-	for (size_t i = 0; i < plan->lane_count; i++)
-		LW_TRY(lw_lane_prefetch(&plan->lanes[i], images, labels));
+	for (size_t i = 0; i < plan->lane_count; i++) {
+		const lw_status status = lw_lane_prefetch(&plan->lanes[i], images, labels);
+
+		if (status != LW_OK && !lw_plan_is_shared(plan))
+			return status;
+		if (status != LW_OK) /* the step will meet it, too, and go on without the device */
+			lw_log(LW_LOG_DEBUG, "a batch was not fetched ahead: %s", lw_last_error());
+	}
 	return LW_OK;
 }
 
