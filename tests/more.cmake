@@ -48,6 +48,19 @@ add_test(NAME vendors COMMAND ${on_runtime} all ${CMAKE_CURRENT_SOURCE_DIR}/vend
   $<TARGET_FILE:layerwise_command> $<TARGET_FILE:fault_layer> ${runtimes})
 set_tests_properties(vendors PROPERTIES TIMEOUT 900 SKIP_RETURN_CODE 77 ENVIRONMENT "${test_environment}")
 
+# Several processes; and a build that cannot join them says so rather than train once in each.
+if(LAYERWISE_MPI)
+  add_test(NAME mpi/ranks COMMAND ${on_runtime} ${first_runtime} ${CMAKE_CURRENT_SOURCE_DIR}/mpi/ranks.sh $<TARGET_FILE:layerwise_command>)
+  add_test(NAME mpi/lost COMMAND ${on_runtime} ${first_runtime} ${CMAKE_CURRENT_SOURCE_DIR}/mpi/lost.sh
+    $<TARGET_FILE:layerwise_command> $<TARGET_FILE:fault_layer>)
+  set_tests_properties(mpi/ranks mpi/lost PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77 ENVIRONMENT "${test_environment}")
+endif()
+if(LAYERWISE_ASAN_TREE OR NOT LAYERWISE_MPI)
+  set(command_without_mpi $<IF:$<BOOL:${LAYERWISE_MPI}>,${LAYERWISE_ASAN_TREE}/layerwise,$<TARGET_FILE:layerwise_command>>)
+  add_test(NAME mpi/missing COMMAND ${command_without_mpi} train recipe.yaml)
+  set_tests_properties(mpi/missing PROPERTIES ENVIRONMENT "OMPI_COMM_WORLD_SIZE=2" PASS_REGULAR_EXPRESSION "2 processes were started, which this build cannot join")
+endif()
+
 add_test(NAME rooms COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/rooms ${PROJECT_SOURCE_DIR})
 add_test(NAME headers_alone COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/headers ${PROJECT_SOURCE_DIR})
 add_test(NAME installed COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/install/run

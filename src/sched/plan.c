@@ -335,7 +335,7 @@ lw_status lw_plan_prefetch(lw_plan *plan, const float *images, const int32_t *la
 	for (size_t i = 0; i < plan->lane_count; i++) {
 		const lw_status status = lw_lane_prefetch(&plan->lanes[i], images, labels);
 
-		if (status != LW_OK && plan->member_count == 1)
+		if (status != LW_OK && !lw_plan_is_shared(plan))
 			return status;
 		if (status != LW_OK) /* the step will meet it, too, and go on without the device */
 			lw_log(LW_LOG_DEBUG, "a batch was not fetched ahead: %s", lw_last_error());

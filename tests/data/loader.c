@@ -176,6 +176,35 @@ static void batches_live_until_the_next_but_one(void **state)
 	lw_loader_destroy(&loader);
 }
 
+/* Where image i of a batch is its label's, as next checks; others may be anything. */
+static void expect_images(const float *images, const int32_t *labels, int first, int count)
+{
+	for (int i = first; i < first + count; i++)
+		assert_true(images[IMAGE * i] == (float)(labels[i] / 255.0));
+}
+
+static void a_part_of_each_batch_can_be_had(void **state)
+{
+	enum { PARTS = 6 };
+	static const int parts[PARTS][2] = {{2, 3}, {1, 5}, {6, 2}, {0, 0}, {0, BATCH}, {3, 1}};
+	lw_loader *whole = start(*state, true, 9, 0), *loader = start(*state, true, 9, 0);
+
+	for (int b = 0; b < 120; b++) {
+		const int *part = parts[b / 10 % PARTS], *later = parts[b % PARTS];
+		const int32_t *labels, *expected = next(whole);
+		const float *images;
+
+		assert_int_equal(lw_loader_next(loader, &images, &labels), LW_OK);
+		assert_memory_equal(labels, expected, BATCH * sizeof *labels);
+		lw_loader_need(loader, images, part[0], part[1]);
+		expect_images(images, labels, part[0], part[1]);
+		lw_loader_need(loader, images, later[0], later[1]); /* the same batch is shared out anew */
+		expect_images(images, labels, later[0], later[1]);
+	}
+	lw_loader_destroy(&loader);
+	lw_loader_destroy(&whole);
+}
+
 static void rejects_wrong_batches(void **state)
 {
 	lw_loader *loader = NULL;
@@ -201,6 +230,7 @@ int main(void)
 		cmocka_unit_test(orders_differ),
 		cmocka_unit_test(first_place_is_fair),
 		cmocka_unit_test(batches_live_until_the_next_but_one),
+		cmocka_unit_test(a_part_of_each_batch_can_be_had),
 		cmocka_unit_test(rejects_wrong_batches),
 	};
 
