@@ -122,7 +122,8 @@ void lw_reference_winograd_weight(const lw_op_problem *problem, lw_conv_algorith
 {
 	const lw_shape in = problem->input[0], out = problem->output;
 	const int size = lw_winograd_size(algorithm), taps = size - lw_winograd_outputs(algorithm) + 1;
-	const lw_conv shape = {.images = in.n, .output = {out.h, out.w}, .channels = in.c, .out_channels = out.c};
+	const lw_conv shape = {.images = in.n, .output = {out.h, out.w}, .channels = in.c, .out_channels = out.c, .parts = lw_batch_parts(in.n),
+			       .slices = 1, .step_slices = 1};
 	const int parts = lw_winograd_weight_parts(&shape, algorithm);
 	float sums[SIDE * SIDE], part_sums[SIDE * SIDE];
 
