@@ -400,10 +400,39 @@ static lw_status report_failure(const lw_queue *q)
 	return q->failed == LW_OK ? LW_OK : lw_fail(q->failed, "%s", q->failure);
 }
 
+/*
+ * Waits for all that was enqueued. Mesa 22.3's rusticl, once a queue was flushed, waits in clFinish only for what came
+ * after; so the last command is waited for, too, where it has not ended.
+ */
+static lw_status finish(lw_queue *q)
+{
+	const lw_backend *backend = q->device->backend;
+	const lw_status status = backend->finish(q);
+	lw_event *last = NULL;
+	bool done = false;
+
+	if (status != LW_OK)
+		return status;
+	pthread_mutex_lock(&q->lock);
+	if (q->pending_count) {
+		last = q->pending[q->pending_count - 1];
+		last->references++;
+	}
+	pthread_mutex_unlock(&q->lock);
+	if (!last)
+		return LW_OK;
+	backend->event_state(last->handle, &done);
+	if (!done)
+		backend->event_wait(last->handle); /* how it ended is told when it is reaped */
+	pthread_mutex_lock(&q->lock);
+	unlock_and_release(q, release_event(last));
+	return LW_OK;
+}
+
 lw_status lw_queue_finish(lw_queue *queue)
 {
 	const double began = wait_begins(queue);
-	lw_status status = naming_device(queue, queue->device->backend->finish(queue));
+	lw_status status = naming_device(queue, finish(queue));
 	unsigned released;
 
 	wait_ends(queue, began);
@@ -421,7 +450,7 @@ void lw_queue_drain(lw_queue *queue)
 	char *error = NULL;
 
 	lw_copy_string(&error, lw_last_error());
-	queue->device->backend->finish(queue);
+	finish(queue);
 	pthread_mutex_lock(&queue->lock);
 	for (size_t i = 0; i < queue->pending_count; i++)
 		tell_trace(queue->pending[i]);
