@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* So many commands may be pending before those that ended are looked for. */
 enum { REAP_FROM = 64 };
@@ -400,33 +401,62 @@ static lw_status report_failure(const lw_queue *q)
 	return q->failed == LW_OK ? LW_OK : lw_fail(q->failed, "%s", q->failure);
 }
 
-/*
- * Waits for all that was enqueued. Mesa 22.3's rusticl, once a queue was flushed, waits in clFinish only for what came
- * after; so the last command is waited for, too, where it has not ended.
- */
-static lw_status finish(lw_queue *q)
+/* The last command, kept until it is let go; NULL: none is pending. */
+static lw_event *hold_last(lw_queue *q)
 {
-	const lw_backend *backend = q->device->backend;
-	const lw_status status = backend->finish(q);
 	lw_event *last = NULL;
-	bool done = false;
 
-	if (status != LW_OK)
-		return status;
 	pthread_mutex_lock(&q->lock);
 	if (q->pending_count) {
 		last = q->pending[q->pending_count - 1];
 		last->references++;
 	}
 	pthread_mutex_unlock(&q->lock);
-	if (!last)
-		return LW_OK;
-	backend->event_state(last->handle, &done);
-	if (!done)
-		backend->event_wait(last->handle); /* how it ended is told when it is reaped */
+	return last;
+}
+
+static void let_go(lw_queue *q, lw_event *event)
+{
 	pthread_mutex_lock(&q->lock);
-	unlock_and_release(q, release_event(last));
-	return LW_OK;
+	unlock_and_release(q, release_event(event));
+}
+
+/* A device that can no longer be waited for may still work in memory that is about to be freed: it is looked at for a while. */
+static void watch(const lw_backend *backend, lw_event *last)
+{
+	enum { MOST = 5000 }; /* milliseconds */
+	const struct timespec pause = {.tv_nsec = 1000000};
+	bool done = false;
+
+	for (int i = 0; i < MOST; i++) {
+		backend->event_state(last->handle, &done);
+		if (done)
+			return;
+		nanosleep(&pause, NULL);
+	}
+}
+
+/*
+ * Waits for all that was enqueued. Mesa 22.3's rusticl, once a queue was flushed, waits in clFinish only for what came
+ * after; so the last command is waited for, too. How it ended is told when it is reaped.
+ */
+static lw_status finish(lw_queue *q)
+{
+	const lw_backend *backend = q->device->backend;
+	lw_status status = backend->finish(q);
+	lw_event *last = hold_last(q);
+	char *error = NULL;
+
+	if (!last)
+		return status;
+	lw_copy_string(&error, lw_last_error());
+	if (status != LW_OK || backend->event_wait(last->handle) != LW_OK)
+		watch(backend, last);
+	let_go(q, last);
+	if (status != LW_OK)
+		lw_fail(status, "%s", error ? error : "");
+	free(error);
+	return status;
 }
 
 lw_status lw_queue_finish(lw_queue *queue)

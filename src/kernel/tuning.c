@@ -324,6 +324,8 @@ static void open_database(lw_tuning *t)
 			return;
 		}
 		sqlite3_busy_timeout(t->database, BUSY_MILLISECONDS);
+		/* what is lost with the power is searched again; waiting for the disk would keep other processes out for seconds */
+		sqlite3_exec(t->database, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
 		if (stat(t->path, &seen) != 0) {
 			give_up(t, "it cannot be looked at: ");
 			return;

@@ -415,8 +415,21 @@ static void drop_lost(lw_plan *plan)
 	}
 }
 
+/* Nothing is to be under way in memory that is let go: also where a device failed in the middle of a step. */
+static void settle(lw_plan *plan)
+{
+	for (size_t i = 0; i < plan->member_count; i++) {
+		lw_queue *queues[] = {plan->members[i].queue, plan->members[i].updates, plan->members[i].transfers};
+
+		for (size_t k = 0; k < LW_COUNT(queues); k++)
+			if (queues[k])
+				lw_queue_drain(queues[k]);
+	}
+}
+
 void lw_plan_disband(lw_plan *plan)
 {
+	settle(plan);
 	for (size_t i = 0; i < plan->lane_count; i++)
 		lw_lane_clear(&plan->lanes[i]);
 	for (size_t i = 0; i < plan->owner_count; i++)
