@@ -523,5 +523,7 @@ int main(void)
 		cmocka_unit_test(shares_without_slices_add_up),
 	};
 
+	/* PoCL 3.1 loses count of its compiled kernels where two threads begin with one that it makes in several forms */
+	setenv("POCL_WORK_GROUP_SPECIALIZATION", "0", 1);
 	return cmocka_run_group_tests(tests, open_device, close_device);
 }
