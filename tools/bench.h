@@ -53,6 +53,7 @@ typedef struct bench_row {
 	lw_status (*run)(struct bench *bench, void *state);
 	void *state;
 	int inner;       /* runs per sample, so that a sample takes some milliseconds */
+	int warm;        /* runs before each sample */
 	double *seconds; /* of one run, by round */
 	double activation_bytes; /* of a step; 0: none */
 } bench_row;

@@ -3,6 +3,9 @@
 
 #include <math.h>
 
+/* What a choice says of the slab where single pixels are read in place. */
+enum { IN_PLACE = 0 };
+
 /* Along an axis, the places of the slab that `count` outputs need; with one tap only those that the stride meets. */
 static size_t slab_places(const lw_conv_pass *p, int axis, size_t count)
 {
@@ -49,26 +52,13 @@ static bool choose_forward(lw_device *device, const lw_conv_pass *p, lw_conv_til
 
 int lw_conv_pixel_pitch(int group_channels) { return group_channels % 256 ? group_channels : group_channels + 16; }
 
-/* A pass over single pixels that lie one behind the other: one long row. */
-static void join_rows(lw_conv_pass *p)
-{
-	const long pixels = (long)p->images * p->output[0] * p->output[1];
-
-	for (int i = 0; i < 2; i++)
-		if (p->taps[i] != 1 || p->stride[i] != 1 || p->origin[i] || p->input[i] != p->output[i])
-			return;
-	if (p->y_row != p->output[1] * p->y_pixel || p->y_image != p->output[0] * p->y_row)
-		return;
-	p->images = p->input[0] = p->output[0] = 1;
-	p->input[1] = p->output[1] = (int)pixels;
-}
-
 /* What the choice says of the tile; choose_forward completes it. */
 static void tiling_of(const lw_choice *choice, lw_conv_tiling *tile)
 {
 	*tile = (lw_conv_tiling){
 		.tile = {.vector = choice->tile[0], .vectors = choice->tile[1], .rows = choice->tile[2]},
-		.slab = choice->tile[3],
+		.slab = choice->tile[3] == IN_PLACE ? LW_CONV_SLAB : choice->tile[3],
+		.in_place = choice->tile[3] == IN_PLACE,
 	};
 }
 
@@ -145,27 +135,21 @@ static void tell_ahead(lw_launch *launch, const lw_conv_pass *p, const lw_conv_t
 	lw_arg_int(launch, (int)ceil(floats / LINE / fmax(runs, 1)));
 }
 
-static lw_status run_pass(const lw_op_context *context, lw_conv_pass *p, const lw_choice *choice, lw_buf *x, lw_buf *weight,
-			  lw_buf *bias, lw_buf *y, lw_buf *mask, bool relu, lw_buf *packed)
+/* By way of a slab. */
+static lw_status launch_pass(const lw_op_context *context, const lw_conv_pass *p, const lw_conv_tiling *of, const lw_conv_pass_buffers *b)
 {
 	const long groups = lw_tile_groups(context->device);
+	const lw_conv_tiling tile = *of;
 	lw_variant variant;
 	lw_launch launch;
-	lw_conv_tiling tile;
 	long tiles;
 
-	join_rows(p);
-	tiling_of(choice, &tile);
-	if (!choose_forward(context->device, p, &tile))
-		return lw_fail(LW_E_UNSUPPORTED, "conv: the device's local memory does not hold a row of the input");
-	if (!context->filters_packed && p->taps[0] && p->taps[1])
-		LW_TRY(lw_conv_pack(context, p, lw_tile_lanes(&tile.tile), tile.blocks, weight, bias, packed));
 	variant = lw_tile_variant("conv_cpu", "conv_forward", &tile.tile);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
-	lw_arg_buf(&launch, x);
-	lw_arg_buf(&launch, packed);
-	lw_arg_buf(&launch, y);
-	lw_arg_buf(&launch, mask);
+	lw_arg_buf(&launch, b->x);
+	lw_arg_buf(&launch, b->packed);
+	lw_arg_buf(&launch, b->y);
+	lw_arg_buf(&launch, b->mask);
 	lw_arg_local(&launch, tile.local_floats * sizeof(float));
 	lw_conv_pair(&launch, p->input);
 	lw_arg_int(&launch, p->all_channels);
@@ -178,8 +162,8 @@ static lw_status run_pass(const lw_op_context *context, lw_conv_pass *p, const l
 	lw_arg_int(&launch, lw_conv_pixel_pitch(p->channels));
 	lw_conv_place_arguments(&launch, p);
 	lw_arg_int(&launch, tile.blocks);
-	lw_arg_int(&launch, bias ? 1 : 0);
-	lw_arg_int(&launch, relu);
+	lw_arg_int(&launch, b->bias ? 1 : 0);
+	lw_arg_int(&launch, b->relu);
 	tell_ahead(&launch, p, &tile);
 	tiles = (long)p->images * ((p->output[0] + tile.height - 1) / tile.height) *
 		((p->output[1] + tile.width - 1) / tile.width);
@@ -194,12 +178,29 @@ static lw_status run_pass(const lw_op_context *context, lw_conv_pass *p, const l
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
+static lw_status run_pass(const lw_op_context *context, lw_conv_pass *p, const lw_choice *choice, const lw_conv_pass_buffers *b)
+{
+	lw_conv_tiling tile;
+
+	lw_conv_join_rows(p);
+	tiling_of(choice, &tile);
+	if (!choose_forward(context->device, p, &tile))
+		return lw_fail(LW_E_UNSUPPORTED, "conv: the device's local memory does not hold a row of the input");
+	if (!context->filters_packed && p->taps[0] && p->taps[1])
+		LW_TRY(lw_conv_pack(context, p, lw_tile_lanes(&tile.tile), tile.blocks, b->weight, b->bias, b->packed));
+	if (tile.in_place && lw_conv_point_applies(p, &tile.tile))
+		return lw_conv_point_launch(context, p, &tile.tile, b);
+	return launch_pass(context, p, &tile, b);
+}
+
 static lw_status forward(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice, const lw_conv_buffers *b)
 {
+	const lw_conv_pass_buffers buffers = {
+		.x = b->x, .weight = b->weight, .bias = b->bias, .packed = b->workspace, .y = b->y, .relu = conv->relu};
 	lw_conv_pass p;
 
 	lw_conv_forward_pass(conv, &p);
-	return run_pass(context, &p, choice, b->x, b->weight, b->bias, b->y, NULL, conv->relu, b->workspace);
+	return run_pass(context, &p, choice, &buffers);
 }
 
 /* Floats of a pass's packed weights. */
@@ -211,6 +212,11 @@ static size_t packed_floats(const lw_conv_pass *p, const lw_tile *tile)
 
 static lw_status backward_data(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice, const lw_conv_buffers *b)
 {
+	const lw_conv_pass_buffers buffers = {.x = b->gradient,
+					      .weight = b->weight,
+					      .packed = b->workspace,
+					      .y = b->x_gradient,
+					      .mask = conv->mask ? b->x : NULL};
 	int down = 0, across = 0;
 	lw_conv_tiling tile;
 	size_t base = 0;
@@ -221,8 +227,7 @@ static lw_status backward_data(const lw_op_context *context, const lw_conv *conv
 		lw_conv_data_pass(conv, down, across, &p);
 		p.packed_base = (int)base;
 		base += packed_floats(&p, &tile.tile);
-		LW_TRY(run_pass(context, &p, choice, b->gradient, b->weight, NULL, b->x_gradient, conv->mask ? b->x : NULL, false,
-				b->workspace));
+		LW_TRY(run_pass(context, &p, choice, &buffers));
 	} while (lw_conv_next_phase(conv, &down, &across));
 	return LW_OK;
 }
@@ -252,18 +257,28 @@ static size_t workspace(const lw_op_context *context, const lw_conv *conv, lw_pa
 	return sizeof(float) * floats;
 }
 
-static bool applies(lw_device *device, const lw_conv *conv, lw_pass pass, lw_conv_tiling *tile)
+static bool pass_applies(lw_device *device, lw_conv_pass *p, lw_conv_tiling *tile)
+{
+	if (!choose_forward(device, p, tile))
+		return false;
+	lw_conv_join_rows(p);
+	return !tile->in_place || !p->taps[0] || !p->taps[1] || lw_conv_point_applies(p, &tile->tile);
+}
+
+static bool applies(lw_device *device, const lw_conv *conv, lw_pass pass, const lw_choice *choice)
 {
 	int down = 0, across = 0;
+	lw_conv_tiling tile;
 	lw_conv_pass p;
 
+	tiling_of(choice, &tile);
 	if (pass == LW_PASS_FORWARD) {
 		lw_conv_forward_pass(conv, &p);
-		return choose_forward(device, &p, tile);
+		return pass_applies(device, &p, &tile);
 	}
 	do {
 		lw_conv_data_pass(conv, down, across, &p);
-		if (!choose_forward(device, &p, tile))
+		if (!pass_applies(device, &p, &tile))
 			return false;
 	} while (lw_conv_next_phase(conv, &down, &across));
 	return true;
@@ -303,12 +318,24 @@ int lw_conv_cpu_tiles(const lw_op_context *context, int outputs, int length, lw_
 	return count;
 }
 
+/* Appends a choice if it applies. slab: floats, or IN_PLACE */
+static int add_choice(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_tile *tile, int slab, const char *name,
+		      lw_choice *list, int count)
+{
+	lw_choice choice = {.algorithm = LW_CONV_DIRECT, .tile = {tile->vector, tile->vectors, tile->rows, slab}};
+
+	if (!applies(context->device, conv, pass, &choice))
+		return count;
+	snprintf(choice.name, sizeof choice.name, "direct/cpu %dx%d%s", tile->rows, tile->vectors, name);
+	list[count] = choice;
+	return count + 1;
+}
+
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
-	static const int slabs[] = {24 * 1024, 6 * 1024};
 	const int outputs = pass == LW_PASS_FORWARD ? conv->group_out : conv->group_channels;
 	const int length = pass == LW_PASS_FORWARD ? conv->output[1] : (conv->input[1] - 1) / conv->stride[1] + 1;
-	const bool one = conv->kernel[0] == 1 && conv->kernel[1] == 1 && conv->stride[0] == 1 && conv->stride[1] == 1;
+	const bool one = conv->kernel[0] == 1 && conv->kernel[1] == 1;
 	const bool forced = context->force_variant >= 0;
 	lw_tile tiles[LW_CONV_TILES];
 	int count = 0, tile_count;
@@ -319,17 +346,17 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 		return lw_conv_depthwise_choices(context, conv, pass, list, capacity);
 	if (pass == LW_PASS_WEIGHT)
 		return lw_conv_cpu_weight_choices(context, conv, list, capacity);
-	tile_count = lw_conv_cpu_tiles(context, outputs, one ? 1 << 16 : length, tiles);
-	for (int i = 0; i < tile_count && i < 3; i++)
-		for (size_t s = 0; s < LW_COUNT(slabs) && count < capacity; s++) {
-			lw_conv_tiling tiling = {.tile = tiles[i], .slab = slabs[s]};
-			if (!applies(context->device, conv, pass, &tiling) || (forced && s && i))
-				continue;
-			list[count] = (lw_choice){.algorithm = LW_CONV_DIRECT,
-						  .tile = {tiles[i].vector, tiles[i].vectors, tiles[i].rows, slabs[s]}};
-			snprintf(list[count++].name, sizeof list->name, "direct/cpu %dx%d%s", tiles[i].rows, tiles[i].vectors,
-				 s ? " small" : "");
-		}
+	tile_count = lw_conv_cpu_tiles(context, outputs, one && conv->stride[0] == 1 && conv->stride[1] == 1 ? 1 << 16 : length, tiles);
+	/* wider tiles would read more of the weights at a step than the nearest cache gives */
+	for (int i = 0; one && i < tile_count && count < lw_min_int(2, capacity); i++)
+		if (tiles[i].vectors <= 2)
+			count = add_choice(context, conv, pass, &tiles[i], IN_PLACE, " in place", list, count);
+	for (int i = 0; i < tile_count && i < 3 && count <= capacity - 2; i++) {
+		count = add_choice(context, conv, pass, &tiles[i], LW_CONV_SLAB, "", list, count);
+		/* tests take the smaller slab with one tile */
+		if (!forced || !i)
+			count = add_choice(context, conv, pass, &tiles[i], LW_CONV_SLAB / 4, " small", list, count);
+	}
 	return count;
 }
 

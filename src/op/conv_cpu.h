@@ -15,6 +15,7 @@ enum { LW_CONV_TILES = 9 };
 typedef struct lw_conv_tiling {
 	lw_tile tile;
 	int slab; /* floats that the slab should not exceed */
+	bool in_place; /* single pixels are read where they lie */
 	int height, width, blocks;
 	size_t local_floats;
 } lw_conv_tiling;
@@ -31,6 +32,16 @@ static inline int lw_conv_even(int size, int most, int unit)
 void lw_conv_weight_arguments(lw_launch *launch, const lw_conv_pass *p);
 void lw_conv_pass_arguments(lw_launch *launch, const lw_conv_pass *p);
 void lw_conv_place_arguments(lw_launch *launch, const lw_conv_pass *p);
+
+/* What a pass reads and writes: packed has the weights and biases; y ends where mask is not above 0, if there is one, and with relu. */
+typedef struct lw_conv_pass_buffers {
+	lw_buf *x, *weight, *bias, *packed, *y, *mask;
+	bool relu;
+} lw_conv_pass_buffers;
+
+/* Single pixels, read where they lie, in conv_point.c: whether the pass, its rows joined, is one; its launch, weights being packed. */
+bool lw_conv_point_applies(const lw_conv_pass *p, const lw_tile *tile);
+lw_status lw_conv_point_launch(const lw_op_context *context, const lw_conv_pass *p, const lw_tile *tile, const lw_conv_pass_buffers *b);
 
 /* Weights as pack_weight of cl/conv_cpu.cl has them: `blocks` blocks of `lanes` outputs, behind each its bias, if there is one. */
 lw_status lw_conv_pack(const lw_op_context *context, const lw_conv_pass *p, int lanes, int blocks, lw_buf *weight, lw_buf *bias,

@@ -86,3 +86,16 @@ void lw_conv_data_pass(const lw_conv *conv, int down, int across, lw_conv_pass *
 	describe_phase(conv, 0, down, pass);
 	describe_phase(conv, 1, across, pass);
 }
+
+void lw_conv_join_rows(lw_conv_pass *pass)
+{
+	const int pixels = pass->images * pass->output[0] * pass->output[1];
+
+	for (int i = 0; i < 2; i++)
+		if (pass->taps[i] != 1 || pass->stride[i] != 1 || pass->origin[i] || pass->input[i] != pass->output[i])
+			return;
+	if (pass->y_row != pass->output[1] * pass->y_pixel || pass->y_image != pass->output[0] * pass->y_row)
+		return;
+	pass->images = pass->input[0] = pass->output[0] = 1;
+	pass->input[1] = pass->output[1] = pixels;
+}

@@ -21,6 +21,9 @@ typedef struct lw_conv_pass {
 
 void lw_conv_forward_pass(const lw_conv *conv, lw_conv_pass *pass);
 
+/* A pass over single pixels that lie one behind the other becomes one over one long row. */
+void lw_conv_join_rows(lw_conv_pass *pass);
+
 /* Backward of the data has a pass for each place between two strides: along each axis so many, */
 static inline int lw_conv_phases(const lw_conv *conv, int axis) { return lw_min_int(conv->stride[axis], conv->input[axis]); }
 /* of which this is one. */

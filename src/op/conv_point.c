@@ -1,0 +1,54 @@
+/* conv of single pixels on CPUs, which are read where they lie: the launch of cl/conv_point.cl. */
+#include "op/conv_cpu.h"
+
+/* Pixels that a work-group should take: they read the weights of a block from the core's nearest cache. */
+enum { PIXELS = 56 };
+
+bool lw_conv_point_applies(const lw_conv_pass *p, const lw_tile *tile)
+{
+	for (int i = 0; i < 2; i++)
+		if (p->taps[i] != 1 || p->origin[i] || (long)(p->output[i] - 1) * p->stride[i] >= p->input[i])
+			return false;
+	return p->output[1] >= tile->rows;
+}
+
+lw_status lw_conv_point_launch(const lw_op_context *context, const lw_conv_pass *p, const lw_tile *tile, const lw_conv_pass_buffers *b)
+{
+	const int groups = lw_tile_groups(context->device), blocks = lw_tile_blocks(tile, p->outputs);
+	const int all = p->images * p->output[0] * ((p->output[1] + tile->rows - 1) / tile->rows);
+	const int most = lw_min_int((PIXELS + tile->rows - 1) / tile->rows, lw_max_int(1, (int)((long)all * p->groups / groups)));
+	const int tiles = lw_conv_even(all, most, 1);
+	const long parts = (long)((all + tiles - 1) / tiles) * p->groups;
+	const int shares = lw_min_int(blocks, (int)((groups + parts - 1) / parts)); /* of the blocks */
+	lw_variant variant;
+	lw_launch launch;
+
+	variant = lw_tile_variant("conv_point", "conv_point", tile);
+	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
+	lw_arg_buf(&launch, b->x);
+	lw_arg_buf(&launch, b->packed);
+	lw_arg_buf(&launch, b->y);
+	lw_arg_buf(&launch, b->mask);
+	lw_arg_local(&launch, sizeof(float) * (size_t)(tile->rows * lw_tile_lanes(tile)));
+	lw_arg_int(&launch, p->images);
+	lw_conv_pair(&launch, p->output);
+	lw_arg_int(&launch, p->channels);
+	lw_arg_int(&launch, p->outputs);
+	lw_arg_int(&launch, p->input[0] * p->input[1] * p->all_channels);
+	lw_arg_int(&launch, p->stride[0] * p->input[1] * p->all_channels);
+	lw_arg_int(&launch, p->stride[1] * p->all_channels);
+	lw_conv_place_arguments(&launch, p);
+	lw_arg_int(&launch, tiles);
+	lw_arg_int(&launch, blocks);
+	lw_arg_int(&launch, b->bias ? 1 : 0);
+	lw_arg_int(&launch, b->relu);
+	lw_arg_int(&launch, p->output[0] == 1 && p->stride[1] == 1 && p->groups == 1 ? (tile->rows * shares + blocks - 1) / blocks : 0);
+	launch.dimensions = 3;
+	launch.global[0] = (size_t)((all + tiles - 1) / tiles);
+	launch.global[1] = (size_t)p->groups;
+	launch.global[2] = (size_t)shares;
+	for (int i = 0; i < 3; i++)
+		launch.local[i] = 1;
+	launch.flops = 2.0 * p->images * p->output[0] * p->output[1] * p->outputs * p->groups * p->channels;
+	return lw_queue_launch(context->queue, &launch, NULL);
+}
