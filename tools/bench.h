@@ -17,7 +17,7 @@ typedef struct bench_request {
 	tool_options shared;
 	const char *bench;
 	int repeat;
-	bool tune, plain, reproducible, precision_given, packed; /* plain: not reproducible; a step is measured both ways where both are */
+	bool tune, plain, reproducible, precision_given, packed, variants; /* plain: not reproducible; a step is measured both ways where both are */
 	const char *compare; /* the table of an earlier run */
 	lw_precision precision;
 	lw_table_format format;

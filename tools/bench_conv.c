@@ -127,12 +127,10 @@ static lw_status choose(bench *b, bench_row *row, conv *c)
 	} else {
 		LW_TRY(lw_op_choose(&c->context, op, &call, (lw_pass)c->pass, &c->choice));
 	}
-	c->context.force_choice = &c->choice;
-	snprintf(row->variant, sizeof row->variant, "%s", c->choice.name);
-	return make_workspace(b, c);
+	return LW_OK;
 }
 
-static lw_status add_pass(bench *b, const int *shape, const problem *p, int pass, double flops)
+static lw_status add_row(bench *b, const int *shape, const problem *p, int pass, double flops, const lw_choice *choice)
 {
 	bench_row *row;
 	conv *c;
@@ -148,7 +146,29 @@ static lw_status add_pass(bench *b, const int *shape, const problem *p, int pass
 	snprintf(row->shape, sizeof row->shape, "%dx%dx%dx%dx%dx%dx%dx%dx%dx%d", shape[0], shape[1], shape[2], shape[3], shape[4],
 		 shape[5], shape[6], shape[7], shape[8], shape[9]);
 	snprintf(row->pass, sizeof row->pass, "%s", bench_pass_names[pass]);
-	return choose(b, row, c);
+	if (choice)
+		c->choice = *choice;
+	else
+		LW_TRY(choose(b, row, c));
+	c->context.force_choice = &c->choice;
+	snprintf(row->variant, sizeof row->variant, "%s", c->choice.name);
+	return make_workspace(b, c);
+}
+
+/* One row, or with --variants one for each choice but the last, the simple one, where there are others. */
+static lw_status add_pass(bench *b, const int *shape, const problem *p, int pass, double flops)
+{
+	const conv any = {.problem = p, .pass = pass, .context = b->context};
+	const lw_op_call call = call_of(&any);
+	lw_choice list[LW_MAX_CHOICES];
+	int count;
+
+	if (!b->request->variants)
+		return add_row(b, shape, p, pass, flops, NULL);
+	count = p->op->choices(&any.context, &call, (lw_pass)pass, list);
+	for (int i = 0; i < count && (i == 0 || i < count - 1); i++)
+		LW_TRY(add_row(b, shape, p, pass, flops, &list[i]));
+	return LW_OK;
 }
 
 lw_status bench_conv_rows(bench *b)

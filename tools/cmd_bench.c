@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTION_REPEAT = 256, OPTION_TUNE, OPTION_PRECISION, OPTION_REPRODUCIBLE, OPTION_FORMAT, OPTION_COMPARE, OPTION_SHAPE, OPTION_PASS, OPTION_PACKED,
+enum { OPTION_REPEAT = 256, OPTION_TUNE, OPTION_PRECISION, OPTION_REPRODUCIBLE, OPTION_FORMAT, OPTION_COMPARE, OPTION_SHAPE, OPTION_PASS, OPTION_PACKED, OPTION_VARIANTS,
        OPTION_PARAMS, OPTION_RULE, OPTION_OP, OPTION_GROUPS, OPTION_RECIPE, OPTION_ARCH, OPTION_BATCH, OPTION_FREEZE, OPTION_GRADIENTS,
        OPTION_ON, OPTION_SHARES, OPTION_PROFILE };
 
@@ -19,7 +19,7 @@ static const struct benchmark {
 	int shape_numbers, shape_needed;
 } benchmarks[] = {
 	{"peak", NULL, "", 0, 0},
-	{"conv", bench_conv_rows, "shape pass packed", 10, 9},
+	{"conv", bench_conv_rows, "shape pass packed variants", 10, 9},
 	{"gemm", bench_gemm_rows, "shape", 3, 3},
 	{"update", bench_update_rows, "params rule groups", 0, 0},
 	{"op", bench_op_rows, "op", 0, 0},
@@ -49,6 +49,7 @@ static const struct argp_option options[] = {
 	 "conv: N,C,H,W,K,R,S,stride,pad[,groups]; gemm: M,N,K; may be repeated (a table of common shapes)", 2},
 	{"pass", OPTION_PASS, "LIST", 0, "conv: of fwd, bwd_data, bwd_filter (all)", 2},
 	{"packed", OPTION_PACKED, NULL, 0, "conv: filters stay packed from run to run, as where they do not change", 2},
+	{"variants", OPTION_VARIANTS, NULL, 0, "conv: a row for every way there is on the device to compute a pass, best guess first", 2},
 	{NULL, 0, NULL, 0, "update:", 3},
 	{"params", OPTION_PARAMS, "LIST", 0, "Numbers of parameters, rows each (11000000,60000000)", 3},
 	{"rule", OPTION_RULE, "RULE", 0, "Update rule (sgd with momentum, and adamw)", 3},
@@ -278,6 +279,9 @@ static error_t parse_special(int key, char *argument, struct argp_state *state)
 		return 0;
 	case OPTION_PACKED:
 		r->packed = true;
+		return 0;
+	case OPTION_VARIANTS:
+		r->variants = true;
 		return 0;
 	case OPTION_PARAMS:
 		r->param_count = read_numbers("params", argument, r->params, 1 << 30, state);

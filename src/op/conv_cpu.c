@@ -292,21 +292,18 @@ double lw_conv_cpu_tile_cost(const lw_tile *tile, int outputs, int length)
 	return tiles * (lw_max_int(lw_max_int(steps, loads), 8) + 0.1 * loads);
 }
 
-int lw_conv_cpu_tiles(const lw_op_context *context, int outputs, int length, lw_tile *tiles)
+int lw_conv_cpu_sort_tiles(const lw_op_context *context, int outputs, int length, const int (*shapes)[2], int count, int most_rows,
+			   lw_tile *tiles)
 {
-	static const int wide[][2] = {{14, 2}, {9, 2}, {7, 3}, {8, 3}, {6, 4}, {8, 2}, {14, 1}, {4, 2}};
-	static const int narrow[][2] = {{6, 2}, {4, 3}, {4, 2}, {7, 1}, {10, 1}};
 	const int native = lw_op_vector_width(context->device, LW_TILE_WIDE);
-	const int count = native == LW_TILE_WIDE ? (int)LW_COUNT(wide) : (int)LW_COUNT(narrow);
 	double costs[LW_CONV_TILES];
 	int vector = 4;
 
 	while (vector < native && vector < outputs)
 		vector *= 2;
 	for (int i = 0; i < count; i++) {
-		const int *shape = native == LW_TILE_WIDE ? wide[i] : narrow[i];
-		const lw_tile tile = {.vector = vector, .rows = shape[0], .vectors = shape[1]};
-		const double cost = lw_conv_cpu_tile_cost(&tile, outputs, length);
+		const lw_tile tile = {.vector = vector, .rows = shapes[i][0], .vectors = shapes[i][1]};
+		const double cost = lw_conv_cpu_tile_cost(&tile, outputs, length) * (tile.rows > most_rows ? 1.05 : 1);
 		int at = i;
 		for (; at > 0 && costs[at - 1] > cost; at--) {
 			costs[at] = costs[at - 1];
@@ -316,6 +313,16 @@ int lw_conv_cpu_tiles(const lw_op_context *context, int outputs, int length, lw_
 		tiles[at] = tile;
 	}
 	return count;
+}
+
+int lw_conv_cpu_tiles(const lw_op_context *context, int outputs, int length, lw_tile *tiles)
+{
+	static const int wide[][2] = {{14, 2}, {9, 2}, {7, 3}, {8, 3}, {6, 4}, {8, 2}, {14, 1}, {4, 2}};
+	static const int narrow[][2] = {{6, 2}, {4, 3}, {4, 2}, {7, 1}, {10, 1}};
+	const bool is_wide = lw_op_vector_width(context->device, LW_TILE_WIDE) == LW_TILE_WIDE;
+
+	return is_wide ? lw_conv_cpu_sort_tiles(context, outputs, length, wide, (int)LW_COUNT(wide), LW_TILE_MAX_ROWS, tiles) :
+			 lw_conv_cpu_sort_tiles(context, outputs, length, narrow, (int)LW_COUNT(narrow), LW_TILE_MAX_ROWS, tiles);
 }
 
 /* Appends a choice if it applies. slab: floats, or IN_PLACE */
@@ -334,7 +341,7 @@ static int add_choice(const lw_op_context *context, const lw_conv *conv, lw_pass
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
 	const int outputs = pass == LW_PASS_FORWARD ? conv->group_out : conv->group_channels;
-	const int length = pass == LW_PASS_FORWARD ? conv->output[1] : (conv->input[1] - 1) / conv->stride[1] + 1;
+	int length = pass == LW_PASS_FORWARD ? conv->output[1] : (conv->input[1] - 1) / conv->stride[1] + 1;
 	const bool one = conv->kernel[0] == 1 && conv->kernel[1] == 1;
 	const bool forced = context->force_variant >= 0;
 	lw_tile tiles[LW_CONV_TILES];
@@ -346,11 +353,13 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 		return lw_conv_depthwise_choices(context, conv, pass, list, capacity);
 	if (pass == LW_PASS_WEIGHT)
 		return lw_conv_cpu_weight_choices(context, conv, list, capacity);
-	tile_count = lw_conv_cpu_tiles(context, outputs, one && conv->stride[0] == 1 && conv->stride[1] == 1 ? 1 << 16 : length, tiles);
-	/* wider tiles would read more of the weights at a step than the nearest cache gives */
-	for (int i = 0; one && i < tile_count && count < lw_min_int(2, capacity); i++)
-		if (tiles[i].vectors <= 2)
-			count = add_choice(context, conv, pass, &tiles[i], IN_PLACE, " in place", list, count);
+	/* pixels without a stride are one long row */
+	if (one && conv->stride[0] == 1 && conv->stride[1] == 1)
+		length = 1 << 16;
+	tile_count = one ? lw_conv_point_tiles(context, outputs, length, tiles) : 0;
+	for (int i = 0; i < tile_count && count < lw_min_int(2, capacity); i++)
+		count = add_choice(context, conv, pass, &tiles[i], IN_PLACE, " in place", list, count);
+	tile_count = lw_conv_cpu_tiles(context, outputs, length, tiles);
 	for (int i = 0; i < tile_count && i < 3 && count <= capacity - 2; i++) {
 		count = add_choice(context, conv, pass, &tiles[i], LW_CONV_SLAB, "", list, count);
 		/* tests take the smaller slab with one tile */

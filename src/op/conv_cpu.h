@@ -49,9 +49,14 @@ lw_status lw_conv_pack(const lw_op_context *context, const lw_conv_pass *p, int 
 
 /*
  * The register tiles for `outputs` outputs per group and rows of `length` pixels, best guess first; returns how many
- * (at most LW_CONV_TILES).
+ * (at most LW_CONV_TILES). The second: for single pixels, read where they lie.
  */
 int lw_conv_cpu_tiles(const lw_op_context *context, int outputs, int length, lw_tile *tiles);
+int lw_conv_point_tiles(const lw_op_context *context, int outputs, int length, lw_tile *tiles);
+
+/* What both do with the shapes, rows and vectors, that they have: those of more than most_rows rows count for a little more. */
+int lw_conv_cpu_sort_tiles(const lw_op_context *context, int outputs, int length, const int (*shapes)[2], int count, int most_rows,
+			   lw_tile *tiles);
 
 /*
  * Cycles of a tile per inner step of all outputs, to compare tiles: two fused multiply-adds or two loads at once, and no

@@ -1,7 +1,9 @@
-/* conv of single pixels (1x1, stride 1, no padding) on CPUs: products of matrices, with the chains of the direct algorithm. */
+/* conv of single pixels (1x1, no padding) on CPUs: products of matrices, with the chains of the direct algorithm. */
 #include "op/conv.h"
 
 #include <string.h>
+
+static bool is_strided(const lw_conv *conv) { return conv->stride[0] != 1 || conv->stride[1] != 1; }
 
 /* The product of a pass; buffers are the caller's to set. A pixel is a row of x, y and their gradients. */
 static lw_gemm gemm_of(const lw_conv *conv, lw_pass pass)
@@ -13,23 +15,30 @@ static lw_gemm gemm_of(const lw_conv *conv, lw_pass pass)
 				 .relu = conv->relu};
 	if (pass == LW_PASS_DATA)
 		return (lw_gemm){.m = pixels, .n = in, .k = out, .lda = out, .ldb = in, .ldc = in, .parts = 1};
-	return (lw_gemm){.transpose_a = true, .m = out, .n = in, .k = pixels, .lda = out, .ldb = in, .ldc = in,
-			 .parts = conv->parts, .slices = conv->slices};
+	return (lw_gemm){.transpose_a = true, .m = out, .n = in, .k = pixels, .lda = out, .ldb = conv->stride[1] * in, .ldc = in,
+			 .parts = conv->parts, .slices = conv->slices,
+			 .b_line = is_strided(conv) ? conv->output[1] : 0,
+			 .b_line_pitch = conv->stride[0] * conv->input[1] * in};
 }
 
 static bool applies(const lw_conv *conv, lw_pass pass)
 {
 	for (int i = 0; i < 2; i++)
-		if (conv->kernel[i] != 1 || conv->stride[i] != 1 || conv->pad[i])
+		if (conv->kernel[i] != 1 || conv->pad[i])
 			return false;
+	/* only for weights, and where rows of pixels are equally far apart from one image to the next */
+	if (is_strided(conv) && (pass != LW_PASS_WEIGHT || conv->input[0] != conv->stride[0] * conv->output[0]))
+		return false;
 	/* else the parts of the batch are not those of the pixels */
 	return conv->groups == 1 && (pass != LW_PASS_WEIGHT || conv->images % conv->parts == 0);
 }
 
-/* With few channels packing costs more than it saves, and the slab of conv_cpu.c is faster. */
+/* Weights that leave room in a core's second cache are read there again and again: packing x, too, is not worth it. */
 static bool suits(const lw_conv *conv, lw_pass pass)
 {
-	return pass == LW_PASS_WEIGHT || lw_min_int(conv->channels, conv->out_channels) >= 256;
+	enum { CACHED_FLOATS = 256 * 1024 };
+
+	return pass == LW_PASS_WEIGHT || (double)conv->channels * conv->out_channels > CACHED_FLOATS;
 }
 
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
@@ -42,8 +51,9 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 		return 0;
 	count = lw_gemm_choices(context, &gemm, found);
 	for (int i = 0; i < count && kept < capacity; i++)
-		if (found[i].family == LW_GEMM_CPU) {
+		if (found[i].family == LW_GEMM_CPU || found[i].family == LW_GEMM_OUTER) {
 			list[kept] = found[i];
+			list[kept].inner = found[i].family;
 			list[kept].algorithm = LW_CONV_DIRECT;
 			snprintf(list[kept++].name, sizeof list->name, "direct/gemm%.28s", strchr(found[i].name, ' '));
 		}
@@ -55,7 +65,7 @@ static lw_choice gemm_choice(const lw_choice *choice)
 	lw_choice gemm = *choice;
 
 	gemm.algorithm = 0;
-	gemm.family = LW_GEMM_CPU;
+	gemm.family = choice->inner;
 	return gemm;
 }
 

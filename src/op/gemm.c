@@ -2,7 +2,7 @@
 #include "op/gemm.h"
 
 static const lw_gemm_family *const families[] = {
-	[LW_GEMM_CPU] = &lw_gemm_cpu, [LW_GEMM_GPU] = &lw_gemm_gpu, [LW_GEMM_SKINNY] = &lw_gemm_skinny};
+	[LW_GEMM_CPU] = &lw_gemm_cpu, [LW_GEMM_OUTER] = &lw_gemm_outer, [LW_GEMM_GPU] = &lw_gemm_gpu, [LW_GEMM_SKINNY] = &lw_gemm_skinny};
 
 int lw_gemm_choices(const lw_op_context *context, const lw_gemm *g, lw_choice *list)
 {
@@ -15,6 +15,7 @@ int lw_gemm_choices(const lw_op_context *context, const lw_gemm *g, lw_choice *l
 		count += lw_gemm_gpu.choices(context, g, list + count, LW_MAX_CHOICES / 2 - count);
 	if (!gpu || test) {
 		count += lw_gemm_skinny.choices(context, g, list + count, LW_MAX_CHOICES - 1 - count);
+		count += lw_gemm_outer.choices(context, g, list + count, LW_MAX_CHOICES - 1 - count);
 		count += lw_gemm_cpu.choices(context, g, list + count, LW_MAX_CHOICES - 1 - count);
 	}
 	list[count++] = (lw_choice){.name = "simple", .family = LW_GEMM_SIMPLE};

@@ -5,7 +5,7 @@
 #include "op/support.h"
 
 /* lw_choice.family */
-enum { LW_GEMM_SIMPLE, LW_GEMM_GPU = LW_GEMM_CPU + 1, LW_GEMM_CLBLAST, LW_GEMM_SKINNY };
+enum { LW_GEMM_SIMPLE, LW_GEMM_GPU = LW_GEMM_OUTER + 1, LW_GEMM_CLBLAST, LW_GEMM_SKINNY };
 
 /*
  * As lw_gemm_choices, _workspace and _run do for all of them: choices appends at most `capacity`, best guess first, and sets
@@ -16,7 +16,7 @@ typedef struct lw_gemm_family {
 	size_t (*workspace)(const lw_op_context *context, const lw_gemm *gemm, const lw_choice *choice); /* NULL: none */
 	lw_status (*run)(const lw_op_context *context, const lw_gemm *gemm, const lw_choice *choice);
 } lw_gemm_family;
-extern const lw_gemm_family lw_gemm_cpu, lw_gemm_skinny, lw_gemm_gpu;
+extern const lw_gemm_family lw_gemm_cpu, lw_gemm_outer, lw_gemm_skinny, lw_gemm_gpu;
 
 /* What every kernel's arguments begin with: the matrices (c being where it writes), shape, transpositions, parts, relu. */
 void lw_gemm_arguments(lw_launch *launch, const lw_gemm *gemm, lw_buf *c);

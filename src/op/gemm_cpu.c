@@ -128,7 +128,7 @@ static int choices(const lw_op_context *context, const lw_gemm *g, lw_choice *li
 	candidate found[2 * MAX_TILES * LW_COUNT(depths)];
 	int count = 0, listed = 0;
 
-	if (!lw_tile_applies(context->device))
+	if (!lw_tile_applies(context->device) || g->b_line)
 		return 0;
 	/* parts in registers hold their sum too; parts of their own do not */
 	for (int held = sums; held >= (sums && !may_split(g)); held--)

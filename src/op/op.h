@@ -101,6 +101,7 @@ typedef enum lw_pass { LW_PASS_FORWARD, LW_PASS_DATA, LW_PASS_WEIGHT, LW_PASS_CO
 typedef struct lw_choice {
 	char name[40]; /* "direct/cpu 14x2", "winograd_f4/cpu 8x2 t16" */
 	int algorithm, family;
+	int inner; /* of a family that is made of another operator's products: that one's family */
 	int tile[6];
 } lw_choice;
 
@@ -213,7 +214,9 @@ static inline int lw_call_parts(const lw_op_call *call)
 typedef struct lw_gemm {
 	bool transpose_a, transpose_b, relu;
 	int m, n, k, lda, ldb, ldc, parts;
-	int slices; /* above 1 for choices of the family LW_GEMM_CPU alone */
+	int slices; /* above 1 for choices of the families LW_GEMM_CPU and LW_GEMM_OUTER alone */
+	/* of LW_GEMM_OUTER alone: every b_line rows of B begin b_line_pitch floats after the last ones; 0: all lie ldb apart */
+	int b_line, b_line_pitch;
 	lw_buf *a, *b, *c, *bias, *mask, *workspace;
 } lw_gemm;
 /*
@@ -222,8 +225,8 @@ typedef struct lw_gemm {
  */
 int lw_gemm_choices(const lw_op_context *context, const lw_gemm *gemm, lw_choice *list);
 size_t lw_gemm_workspace(const lw_op_context *context, const lw_gemm *gemm, const lw_choice *choice);
-/* lw_choice.family of the choices that are CPUs' tiles. */
-enum { LW_GEMM_CPU = 1 };
+/* lw_choice.family of the choices that are CPUs' tiles, the second of matrices whose rows lie along the inner dimension. */
+enum { LW_GEMM_CPU = 1, LW_GEMM_OUTER };
 /* workspace as large as lw_gemm_workspace says for the choice. */
 lw_status lw_gemm_run(const lw_op_context *context, const lw_gemm *gemm, const lw_choice *choice);
 
