@@ -40,6 +40,9 @@
 #endif
 #endif
 
+/* Floats from what is read now to what LW_AHEAD asks for, where memory is walked through in order. */
+#define LW_DISTANCE 512
+
 /* float<width> as a type name: LW_FLOAT(1) is float. */
 #define LW_FLOAT1 float
 #define LW_FLOAT(width) LW_JOIN(LW_FLOAT, width)
