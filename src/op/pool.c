@@ -76,14 +76,15 @@ static int form(const lw_op_context *context, const lw_op_call *call)
 	return applies(context, call, lw_op_form(context)) ? lw_op_form(context) : LW_SCALAR;
 }
 
-static lw_status begin(lw_launch *launch, const lw_op_context *context, const char *function, lw_shape written, int chosen)
+/* written: floats, and integers, in all */
+static lw_status begin(lw_launch *launch, const lw_op_context *context, const char *function, size_t channels, size_t written,
+		       int chosen)
 {
 	lw_variant variant = {.source = "pool", .function = function};
-	const size_t channels = (size_t)written.c;
 	const int width = chosen == LW_VECTOR ? lw_op_vector_width(context->device, channels) : 1;
 
 	lw_variant_option(&variant, "VECTOR", width);
-	lw_variant_option(&variant, "STREAM", width > 1 && lw_op_streams(context->device, lw_shape_count(written), channels));
+	lw_variant_option(&variant, "STREAM", width > 1 && lw_op_streams(context->device, written, channels));
 	return lw_launch_begin(launch, context->device, &variant);
 }
 
@@ -101,25 +102,33 @@ static void windows_arguments(lw_launch *launch, const lw_op_call *call)
 /* What backward masks its gradient by. */
 static lw_buf *mask_of(const lw_op_call *call) { return call->mask_input ? call->input[0] : NULL; }
 
-/* One item per element of `shape`, or per row of it. */
-static lw_status run_windows(const lw_op_context *context, const lw_op_call *call, const char *const functions[2],
-			     lw_buf *const *buffers, int buffer_count, lw_shape shape, bool average)
+/* A kernel with one item per element of `shape`, or per row of it. */
+typedef struct windows_kernel {
+	const char *functions[LW_SCALAR_AND_VECTOR];
+	lw_shape shape;
+	lw_buf *buffers[4];
+	int buffer_count, written; /* written: how many of the shape */
+	bool average;
+} windows_kernel;
+
+static lw_status run_windows(const lw_op_context *context, const lw_op_call *call, const windows_kernel *k)
 {
 	const int chosen = form(context, call);
+	const size_t count = lw_shape_count(k->shape);
 	lw_launch launch;
 
-	LW_TRY(begin(&launch, context, functions[chosen], shape, chosen));
-	for (int i = 0; i < buffer_count; i++)
-		lw_arg_buf(&launch, buffers[i]);
+	LW_TRY(begin(&launch, context, k->functions[chosen], (size_t)k->shape.c, count * (size_t)k->written, chosen));
+	for (int i = 0; i < k->buffer_count; i++)
+		lw_arg_buf(&launch, k->buffers[i]);
 	if (chosen == LW_SCALAR)
-		lw_arg_int(&launch, (int)lw_shape_count(shape));
-	if (average)
+		lw_arg_int(&launch, (int)count);
+	if (k->average)
 		lw_arg_int(&launch, call->options->count_include_pad);
 	windows_arguments(&launch, call);
 	if (chosen == LW_SCALAR)
-		lw_op_items(&launch, lw_shape_count(shape));
+		lw_op_items(&launch, count);
 	else
-		lw_launch_1d(&launch, (size_t)shape.n * (size_t)shape.h, 1);
+		lw_launch_1d(&launch, (size_t)k->shape.n * (size_t)k->shape.h, 1);
 	launch.bytes = 4.0 * (double)(lw_shape_count(call->input_shape[0]) + lw_shape_count(call->output_shape));
 	launch.flops = (double)lw_shape_count(call->output_shape) * call->options->kernel[0] * call->options->kernel[1];
 	return lw_queue_launch(context->queue, &launch, NULL);
@@ -127,38 +136,48 @@ static lw_status run_windows(const lw_op_context *context, const lw_op_call *cal
 
 static lw_status maxpool_forward(const lw_op_context *context, const lw_op_call *call)
 {
-	static const char *const functions[] = {"maxpool_forward", "maxpool_forward_rows"};
-	lw_buf *const buffers[] = {call->input[0], call->output, call->saved};
-
-	return run_windows(context, call, functions, buffers, 3, call->output_shape, false);
+	return run_windows(context, call,
+			   &(windows_kernel){.functions = {"maxpool_forward", "maxpool_forward_rows"},
+					     .shape = call->output_shape,
+					     .buffers = {call->input[0], call->output, call->saved},
+					     .buffer_count = 3,
+					     .written = call->saved ? 2 : 1});
 }
 
 static lw_status maxpool_backward(const lw_op_context *context, const lw_op_call *call)
 {
-	static const char *const functions[] = {"maxpool_backward", "maxpool_backward_rows"};
-	lw_buf *const buffers[] = {call->output_gradient, call->saved, mask_of(call), call->input_gradient[0]};
-
 	if (!call->input_gradient[0])
 		return LW_OK;
-	return run_windows(context, call, functions, buffers, 4, call->input_shape[0], false);
+	return run_windows(context, call,
+			   &(windows_kernel){.functions = {"maxpool_backward", "maxpool_backward_rows"},
+					     .shape = call->input_shape[0],
+					     .buffers = {call->output_gradient, call->saved, mask_of(call), call->input_gradient[0]},
+					     .buffer_count = 4,
+					     .written = 1});
 }
 
 static lw_status avgpool_forward(const lw_op_context *context, const lw_op_call *call)
 {
-	static const char *const functions[] = {"avgpool_forward", "avgpool_forward_rows"};
-	lw_buf *const buffers[] = {call->input[0], call->output};
-
-	return run_windows(context, call, functions, buffers, 2, call->output_shape, true);
+	return run_windows(context, call,
+			   &(windows_kernel){.functions = {"avgpool_forward", "avgpool_forward_rows"},
+					     .shape = call->output_shape,
+					     .buffers = {call->input[0], call->output},
+					     .buffer_count = 2,
+					     .written = 1,
+					     .average = true});
 }
 
 static lw_status avgpool_backward(const lw_op_context *context, const lw_op_call *call)
 {
-	static const char *const functions[] = {"avgpool_backward", "avgpool_backward_rows"};
-	lw_buf *const buffers[] = {call->output_gradient, mask_of(call), call->input_gradient[0]};
-
 	if (!call->input_gradient[0])
 		return LW_OK;
-	return run_windows(context, call, functions, buffers, 3, call->input_shape[0], true);
+	return run_windows(context, call,
+			   &(windows_kernel){.functions = {"avgpool_backward", "avgpool_backward_rows"},
+					     .shape = call->input_shape[0],
+					     .buffers = {call->output_gradient, mask_of(call), call->input_gradient[0]},
+					     .buffer_count = 3,
+					     .written = 1,
+					     .average = true});
 }
 
 static lw_status globalavgpool_rule(const lw_layer_options *options, const lw_shape *inputs, int input_count,
@@ -174,16 +193,17 @@ static lw_status globalavgpool_forward(const lw_op_context *context, const lw_op
 {
 	const lw_shape in = call->input_shape[0];
 	const int chosen = form(context, call);
-	const int width = chosen == LW_VECTOR ? lw_op_vector_width(context->device, (size_t)in.c) : 1;
+	/* channels of an item, as in pool.cl */
+	const int block = chosen == LW_VECTOR ? 4 * lw_op_vector_width(context->device, (size_t)in.c) : 1;
 	lw_launch launch;
 
-	LW_TRY(begin(&launch, context, "globalavgpool_forward", call->output_shape, chosen));
+	LW_TRY(begin(&launch, context, "globalavgpool_forward", (size_t)in.c, lw_shape_count(call->output_shape), chosen));
 	lw_arg_buf(&launch, call->input[0]);
 	lw_arg_buf(&launch, call->output);
 	lw_arg_int(&launch, in.h * in.w);
 	lw_arg_int(&launch, in.c);
 	launch.dimensions = 2;
-	launch.global[0] = ((size_t)in.c + (size_t)width - 1) / (size_t)width;
+	launch.global[0] = ((size_t)in.c + (size_t)block - 1) / (size_t)block;
 	launch.global[1] = (size_t)in.n;
 	if (chosen == LW_VECTOR)
 		launch.local[0] = launch.local[1] = 1;
@@ -201,7 +221,7 @@ static lw_status globalavgpool_backward(const lw_op_context *context, const lw_o
 
 	if (!call->input_gradient[0])
 		return LW_OK;
-	LW_TRY(begin(&launch, context, functions[chosen], in, chosen));
+	LW_TRY(begin(&launch, context, functions[chosen], (size_t)in.c, lw_shape_count(in), chosen));
 	lw_arg_buf(&launch, call->output_gradient);
 	lw_arg_buf(&launch, mask_of(call));
 	lw_arg_buf(&launch, call->input_gradient[0]);
