@@ -111,50 +111,31 @@ static inline float divisor(const windows w, int y, int x, int count_include_pad
 	return (float)((bottom - top) * (right - left));
 }
 
-static inline vector window_average(const area a, int width, int channels, __global const float *image, float divide_by)
+/* Of an area of image, which points at the first of the channels. */
+static inline vector window_sum(const area a, int width, int channels, __global const float *image, float scale)
 {
 	vector sum = (vector)(0.0f);
 	for (int i = a.top; i < a.bottom; i++)
 		for (int j = a.left; j < a.right; j++) {
 			__global const float *from = image + (size_t)(i * width + j) * channels;
 			LW_AHEAD(from + LW_DISTANCE)
-			sum += LW_LOAD(VECTOR, from);
+			sum += LW_LOAD(VECTOR, from) * scale;
 		}
-	return LW_DIV(VECTOR, sum, (vector)(divide_by));
+	return sum;
 }
 
-/*
- * gradient / by, `by` being a whole number below 2^22 and reciprocal its own: the first quotient is less than 1.5 units off,
- * so its residual is exact; the second is off by less before it is rounded than a quotient can be near a tie, 1 / (2 by).
- */
-#if VECTOR > 1 && LW_FAST_FMA
-static inline vector divided(vector gradient, float by, float reciprocal)
+static inline vector window_average(const area a, int width, int channels, __global const float *image, float divide_by)
 {
-	const LW_JOIN(uint, VECTOR) size = LW_JOIN(as_uint, VECTOR)(gradient) & 0x7fffffffu;
-	const vector first = gradient * reciprocal;
-	/* 0, or 2^-98 to 2^98 */
-	if (by < 4194304.0f && all((size - 0x0e800000u < 0x62000000u) | (size == 0u)))
-		return fma(fma(-first, (vector)(by), gradient), (vector)(reciprocal), first);
-	return LW_DIV(VECTOR, gradient, (vector)(by));
+	return LW_DIV(VECTOR, window_sum(a, width, channels, image, 1.0f), (vector)(divide_by));
 }
-#else
-#define divided(gradient, by, reciprocal) LW_DIV(VECTOR, gradient, (vector)(by))
-#endif
 
-/* by and reciprocal: of the window before, which mostly are this one's too; 0 at first */
-static inline vector average_gradient(const windows w, const area a, __global const float *output_gradient, int count_include_pad,
-				      float *by, float *reciprocal)
+static inline vector average_gradient(const windows w, const area a, __global const float *output_gradient, int count_include_pad)
 {
 	vector sum = (vector)(0.0f);
 	for (int y = a.top; y < a.bottom; y++) {
 		for (int x = a.left; x < a.right; x++) {
 			const vector gradient = LW_LOAD(VECTOR, output_gradient + (size_t)(y * w.out_width + x) * w.channels);
-			const float next = divisor(w, y, x, count_include_pad);
-			if (next != *by) {
-				*by = next;
-				*reciprocal = lw_div_float(1.0f, next);
-			}
-			sum += divided(gradient, *by, *reciprocal);
+			sum += LW_DIV(VECTOR, gradient, (vector)(divisor(w, y, x, count_include_pad)));
 		}
 	}
 	return sum;
@@ -214,9 +195,7 @@ __kernel void avgpool_backward(__global const float *output_gradient, __global c
 		return;
 	const int c = i % channels, x = i / channels % width, row = i / channels / width;
 	const size_t at = (size_t)(row / height) * out_height * out_width * channels + c;
-	float by = 0.0f, reciprocal = 0.0f;
-	const float gradient =
-		average_gradient(w, windows_over(w, row % height, x), output_gradient + at, count_include_pad, &by, &reciprocal);
+	const float gradient = average_gradient(w, windows_over(w, row % height, x), output_gradient + at, count_include_pad);
 	input_gradient[i] = input ? masked(gradient, input + i) : gradient;
 }
 
@@ -286,18 +265,32 @@ __kernel void avgpool_forward_rows(__global const float *input, __global float *
 	}
 }
 
-__kernel void avgpool_backward_rows(__global const float *output_gradient, __global const float *input,
-				    __global float *input_gradient, int count_include_pad, WINDOWS_ARGUMENTS)
+/* What every window's average gives each of its pixels, an item per row of the output. */
+__kernel void avgpool_share_rows(__global const float *output_gradient, __global float *shares, int count_include_pad,
+				 WINDOWS_ARGUMENTS)
+{
+	const windows w = WINDOWS;
+	const int row = get_global_id(0), y = row % out_height;
+	for (int x = 0; x < out_width; x++) {
+		const size_t at = ((size_t)row * out_width + x) * channels;
+		const vector by = (vector)(divisor(w, y, x, count_include_pad));
+		FOR_CHANNELS
+			LW_STREAM(STREAM, VECTOR, LW_DIV(VECTOR, LW_LOAD(VECTOR, output_gradient + at + c), by), shares + at + c);
+	}
+}
+
+/* shares * scale: what avgpool_share_rows leaves, and 1; or the output's gradient, and a power of 2. */
+__kernel void avgpool_backward_rows(__global const float *shares, __global const float *input, __global float *input_gradient,
+				    float scale, WINDOWS_ARGUMENTS)
 {
 	const windows w = WINDOWS;
 	const int row = get_global_id(0), y = row % height;
-	float by = 0.0f, reciprocal = 0.0f;
-	output_gradient += (size_t)(row / height) * out_height * out_width * channels;
+	shares += (size_t)(row / height) * out_height * out_width * channels;
 	for (int x = 0; x < width; x++) {
 		const size_t at = ((size_t)row * width + x) * channels;
 		const area over = windows_over(w, y, x);
 		FOR_CHANNELS {
-			vector gradient = average_gradient(w, over, output_gradient + c, count_include_pad, &by, &reciprocal);
+			vector gradient = window_sum(over, out_width, channels, shares + c, scale);
 			if (input)
 				gradient = masked(gradient, input + at + c);
 			LW_STREAM(STREAM, VECTOR, gradient, input_gradient + at + c);

@@ -60,9 +60,19 @@ static lw_status maxpool_rule(const lw_layer_options *options, const lw_shape *i
 	return LW_OK;
 }
 
+/* Whether every window's sum is divided by its kernel's size, and that is as good as to multiply by the reciprocal. */
+static bool scales(const lw_layer_options *o)
+{
+	const int size = o->kernel[0] * o->kernel[1];
+
+	return (size & (size - 1)) == 0 && !o->ceil_mode && (o->count_include_pad || (o->pad[0] == 0 && o->pad[1] == 0));
+}
+
 static lw_status avgpool_rule(const lw_layer_options *options, const lw_shape *inputs, int input_count, lw_op_rule *rule)
 {
-	return windows_rule("avgpool", options, inputs, input_count, rule);
+	LW_TRY(windows_rule("avgpool", options, inputs, input_count, rule));
+	rule->backward_workspace = scales(options) ? 0 : lw_shape_count(rule->output) * sizeof(float);
+	return LW_OK;
 }
 
 /* Channels' vector width; below 4 channels there is no vector form. */
@@ -108,7 +118,8 @@ typedef struct windows_kernel {
 	lw_shape shape;
 	lw_buf *buffers[4];
 	int buffer_count, written; /* written: how many of the shape */
-	bool average;
+	bool divides;              /* by what count_include_pad says */
+	float scale;               /* 0: takes none */
 } windows_kernel;
 
 static lw_status run_windows(const lw_op_context *context, const lw_op_call *call, const windows_kernel *k)
@@ -122,8 +133,10 @@ static lw_status run_windows(const lw_op_context *context, const lw_op_call *cal
 		lw_arg_buf(&launch, k->buffers[i]);
 	if (chosen == LW_SCALAR)
 		lw_arg_int(&launch, (int)count);
-	if (k->average)
+	if (k->divides)
 		lw_arg_int(&launch, call->options->count_include_pad);
+	if (k->scale != 0.0f)
+		lw_arg_float(&launch, k->scale);
 	windows_arguments(&launch, call);
 	if (chosen == LW_SCALAR)
 		lw_op_items(&launch, count);
@@ -164,20 +177,44 @@ static lw_status avgpool_forward(const lw_op_context *context, const lw_op_call 
 					     .buffers = {call->input[0], call->output},
 					     .buffer_count = 2,
 					     .written = 1,
-					     .average = true});
+					     .divides = true});
+}
+
+/* What windows give their pixels is divided once, into the workspace, where to multiply is not enough. */
+static lw_status avgpool_backward_rows(const lw_op_context *context, const lw_op_call *call)
+{
+	const bool multiply = scales(call->options);
+	const windows_kernel share = {.functions = {[LW_VECTOR] = "avgpool_share_rows"},
+				      .shape = call->output_shape,
+				      .buffers = {call->output_gradient, call->workspace},
+				      .buffer_count = 2,
+				      .written = 1,
+				      .divides = true};
+	const windows_kernel sum = {.functions = {[LW_VECTOR] = "avgpool_backward_rows"},
+				    .shape = call->input_shape[0],
+				    .buffers = {multiply ? call->output_gradient : call->workspace, mask_of(call), call->input_gradient[0]},
+				    .buffer_count = 3,
+				    .written = 1,
+				    .scale = multiply ? 1.0f / (float)(call->options->kernel[0] * call->options->kernel[1]) : 1.0f};
+
+	if (!multiply)
+		LW_TRY(run_windows(context, call, &share));
+	return run_windows(context, call, &sum);
 }
 
 static lw_status avgpool_backward(const lw_op_context *context, const lw_op_call *call)
 {
 	if (!call->input_gradient[0])
 		return LW_OK;
+	if (form(context, call) == LW_VECTOR)
+		return avgpool_backward_rows(context, call);
 	return run_windows(context, call,
-			   &(windows_kernel){.functions = {"avgpool_backward", "avgpool_backward_rows"},
+			   &(windows_kernel){.functions = {"avgpool_backward"},
 					     .shape = call->input_shape[0],
 					     .buffers = {call->output_gradient, mask_of(call), call->input_gradient[0]},
 					     .buffer_count = 3,
 					     .written = 1,
-					     .average = true});
+					     .divides = true});
 }
 
 static lw_status globalavgpool_rule(const lw_layer_options *options, const lw_shape *inputs, int input_count,
