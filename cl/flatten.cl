@@ -64,15 +64,20 @@ __kernel void transpose_blocks(__global const float *from, __global float *to, _
 	const int first = (int)get_global_id(0) * BLOCK, length = min(rows - first, BLOCK), count = length / 4 * 4;
 	const size_t image = (size_t)get_global_id(1) * rows * columns;
 	float strip[STRIP * BLOCK];
+	/* to the next item's rows where they are near, else to the next columns */
+	const int ahead = columns <= 256 ? BLOCK * columns : STRIP;
 	int column = 0;
 	from += image + (size_t)first * columns;
 	to += image + first;
 	if (mask)
 		mask += image + first;
 	for (int width; (width = min(columns - column, STRIP) / 4 * 4) > 0; column += width) {
-		for (int row = 0; row < count; row += 4)
+		for (int row = 0; row < count; row += 4) {
+			for (int k = 0; k < 4; k++)
+				LW_AHEAD(from + (size_t)(row + k) * columns + column + ahead)
 			for (int k = 0; k < width; k += 4)
 				transpose_square(from + (size_t)row * columns + column + k, columns, strip + k * BLOCK + row);
+		}
 		for (int k = 0; k < width; k++) {
 			const size_t at = (size_t)(column + k) * rows;
 			store_column(strip + k * BLOCK, to + at, mask ? mask + at : 0, count);
