@@ -86,15 +86,15 @@ static int form(const lw_op_context *context, const lw_op_call *call)
 	return applies(context, call, lw_op_form(context)) ? lw_op_form(context) : LW_SCALAR;
 }
 
-/* written: floats, and integers, in all */
-static lw_status begin(lw_launch *launch, const lw_op_context *context, const char *function, size_t channels, size_t written,
+/* moved: floats that are read or written. What is written is out of the caches soon if they are many, few though it may be itself. */
+static lw_status begin(lw_launch *launch, const lw_op_context *context, const char *function, size_t channels, size_t moved,
 		       int chosen)
 {
 	lw_variant variant = {.source = "pool", .function = function};
 	const int width = chosen == LW_VECTOR ? lw_op_vector_width(context->device, channels) : 1;
 
 	lw_variant_option(&variant, "VECTOR", width);
-	lw_variant_option(&variant, "STREAM", width > 1 && lw_op_streams(context->device, written, channels));
+	lw_variant_option(&variant, "STREAM", width > 1 && lw_op_streams(context->device, moved, channels));
 	return lw_launch_begin(launch, context->device, &variant);
 }
 
@@ -117,18 +117,18 @@ typedef struct windows_kernel {
 	const char *functions[LW_SCALAR_AND_VECTOR];
 	lw_shape shape;
 	lw_buf *buffers[4];
-	int buffer_count, written; /* written: how many of the shape */
-	bool divides;              /* by what count_include_pad says */
-	float scale;               /* 0: takes none */
+	int buffer_count;
+	bool divides; /* by what count_include_pad says */
+	float scale;  /* 0: takes none */
 } windows_kernel;
 
 static lw_status run_windows(const lw_op_context *context, const lw_op_call *call, const windows_kernel *k)
 {
 	const int chosen = form(context, call);
-	const size_t count = lw_shape_count(k->shape);
+	const size_t count = lw_shape_count(k->shape), moved = lw_shape_count(call->input_shape[0]) + lw_shape_count(call->output_shape);
 	lw_launch launch;
 
-	LW_TRY(begin(&launch, context, k->functions[chosen], (size_t)k->shape.c, count * (size_t)k->written, chosen));
+	LW_TRY(begin(&launch, context, k->functions[chosen], (size_t)k->shape.c, moved, chosen));
 	for (int i = 0; i < k->buffer_count; i++)
 		lw_arg_buf(&launch, k->buffers[i]);
 	if (chosen == LW_SCALAR)
@@ -142,7 +142,7 @@ static lw_status run_windows(const lw_op_context *context, const lw_op_call *cal
 		lw_op_items(&launch, count);
 	else
 		lw_launch_1d(&launch, (size_t)k->shape.n * (size_t)k->shape.h, 1);
-	launch.bytes = 4.0 * (double)(lw_shape_count(call->input_shape[0]) + lw_shape_count(call->output_shape));
+	launch.bytes = 4.0 * (double)moved;
 	launch.flops = (double)lw_shape_count(call->output_shape) * call->options->kernel[0] * call->options->kernel[1];
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
@@ -153,8 +153,7 @@ static lw_status maxpool_forward(const lw_op_context *context, const lw_op_call 
 			   &(windows_kernel){.functions = {"maxpool_forward", "maxpool_forward_rows"},
 					     .shape = call->output_shape,
 					     .buffers = {call->input[0], call->output, call->saved},
-					     .buffer_count = 3,
-					     .written = call->saved ? 2 : 1});
+					     .buffer_count = 3});
 }
 
 static lw_status maxpool_backward(const lw_op_context *context, const lw_op_call *call)
@@ -165,8 +164,7 @@ static lw_status maxpool_backward(const lw_op_context *context, const lw_op_call
 			   &(windows_kernel){.functions = {"maxpool_backward", "maxpool_backward_rows"},
 					     .shape = call->input_shape[0],
 					     .buffers = {call->output_gradient, call->saved, mask_of(call), call->input_gradient[0]},
-					     .buffer_count = 4,
-					     .written = 1});
+					     .buffer_count = 4});
 }
 
 static lw_status avgpool_forward(const lw_op_context *context, const lw_op_call *call)
@@ -176,7 +174,6 @@ static lw_status avgpool_forward(const lw_op_context *context, const lw_op_call 
 					     .shape = call->output_shape,
 					     .buffers = {call->input[0], call->output},
 					     .buffer_count = 2,
-					     .written = 1,
 					     .divides = true});
 }
 
@@ -188,13 +185,11 @@ static lw_status avgpool_backward_rows(const lw_op_context *context, const lw_op
 				      .shape = call->output_shape,
 				      .buffers = {call->output_gradient, call->workspace},
 				      .buffer_count = 2,
-				      .written = 1,
 				      .divides = true};
 	const windows_kernel sum = {.functions = {[LW_VECTOR] = "avgpool_backward_rows"},
 				    .shape = call->input_shape[0],
 				    .buffers = {multiply ? call->output_gradient : call->workspace, mask_of(call), call->input_gradient[0]},
 				    .buffer_count = 3,
-				    .written = 1,
 				    .scale = multiply ? 1.0f / (float)(call->options->kernel[0] * call->options->kernel[1]) : 1.0f};
 
 	if (!multiply)
@@ -213,7 +208,6 @@ static lw_status avgpool_backward(const lw_op_context *context, const lw_op_call
 					     .shape = call->input_shape[0],
 					     .buffers = {call->output_gradient, mask_of(call), call->input_gradient[0]},
 					     .buffer_count = 3,
-					     .written = 1,
 					     .divides = true});
 }
 
