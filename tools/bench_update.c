@@ -93,6 +93,7 @@ static lw_status add(bench *b, const lw_rule_options *options, const lw_arenas *
 	LW_TRY(make_tables(b, options, params, groups, u));
 	LW_TRY(bench_add(b, &row));
 	row->run = run;
+	row->cold = true;
 	row->state = u;
 	row->unit = "GB/s";
 	row->peak = BENCH_TRIAD;
