@@ -61,6 +61,7 @@ __kernel void activation_forward_runs(__global const float *input, __global floa
 	int i = (int)get_global_id(0) * run;
 	const int end = min(count - i, run) + i;
 	for (; i <= end - VECTOR; i += VECTOR) {
+		LW_AHEAD(input + i + LW_DISTANCE)
 		const vector x = LW_LOAD(VECTOR, input + i);
 		const vector y = FORWARD(VECTOR, vector, x);
 		LW_STREAM(STREAM, VECTOR, y, output + i);

@@ -67,6 +67,10 @@ adam_update(__global const int4 *restrict chunks, __global const float *restrict
 	if (isnan(coefficient))
 		return;
 	for (; i <= end - VECTOR; i += WORK_GROUP * VECTOR) {
+		LW_AHEAD(params + i + LW_DISTANCE)
+		LW_AHEAD(gradients + i + LW_DISTANCE)
+		LW_AHEAD(exp_avg + i + LW_DISTANCE)
+		LW_AHEAD(exp_avg_sq + i + LW_DISTANCE)
 		const vector g = LW_LOAD(VECTOR, gradients + i) * coefficient;
 
 		if (!first) {

@@ -104,7 +104,9 @@ static inline vector masked_by(vector x, vector dx, int mask_input)
 	}
 #define X(k) LW_LOAD(VECTOR, x + (size_t)i * channels + (k) * VECTOR)
 #define STATISTICS_START(k) vector sum##k = (vector)(0.0f), squares##k = (vector)(0.0f);
-#define STATISTICS_SUM(k) sum##k += X(k);
+#define STATISTICS_SUM(k)                                                                                              \
+	LW_AHEAD(x + (size_t)(i + 8) * channels + (k) * VECTOR)                                                        \
+	sum##k += X(k);
 #define STATISTICS_MEAN(k) const vector mean##k = LW_DIV(VECTOR, sum##k, (vector)((float)length));
 #define STATISTICS_SQUARE(k)                                                                                           \
 	const vector deviation##k = X(k) - mean##k;                                                                    \
@@ -128,6 +130,8 @@ static inline vector masked_by(vector x, vector dx, int mask_input)
 	const vector mean##k = LW_LOAD(VECTOR, moments + c + (k) * VECTOR);                                            \
 	const vector deviation##k = LW_LOAD(VECTOR, moments + channels + c + (k) * VECTOR);
 #define SUMS_SUM(k)                                                                                                    \
+	LW_AHEAD(input + at + 8 * channels + (k) * VECTOR)                                                             \
+	LW_AHEAD(output_gradient + at + 8 * channels + (k) * VECTOR)                                                   \
 	const vector g##k = RELU_GRADIENT(at + (k) * VECTOR, c + (k) * VECTOR);                                        \
 	const vector xhat##k = (LW_LOAD(VECTOR, input + at + (k) * VECTOR) - mean##k) * deviation##k;                  \
 	sum##k += g##k;                                                                                                \
@@ -287,6 +291,7 @@ __kernel void batchnorm_normalize_parts(__global const float *input, __global fl
 	size_t at = (size_t)part_first(part, pixels) * channels;
 	for (int i = 0; i < length; i++, at += channels)
 		FOR_CHANNELS {
+			LW_AHEAD(input + at + c + LW_DISTANCE)
 			const vector y = output_of(input, residual, at + c, moments, weight, bias, c, channels, relu);
 			LW_STREAM(STREAM, VECTOR, y, output + at + c);
 		}
@@ -311,6 +316,8 @@ __kernel void batchnorm_input_gradient_parts(__global const float *input, __glob
 	workspace += MEANS_AT(channels);
 	for (int i = 0; i < length; i++, at += channels)
 		FOR_CHANNELS {
+			LW_AHEAD(input + at + c + LW_DISTANCE)
+			LW_AHEAD(output_gradient + at + c + LW_DISTANCE)
 			const vector x = AT(input + at), inverse_deviation = AT(moments + channels);
 			const vector dx = input_gradient_of(x, RELU_GRADIENT(at + c, c), AT(moments), inverse_deviation,
 							    AT(weight) * inverse_deviation, AT(workspace), AT(workspace + channels));
@@ -326,6 +333,7 @@ __kernel void batchnorm_scale_gradient_parts(__global const float *input, __glob
 	size_t at = (size_t)part_first(part, pixels) * channels;
 	for (int i = 0; i < length; i++, at += channels)
 		FOR_CHANNELS {
+			LW_AHEAD(output_gradient + at + c + LW_DISTANCE)
 			vector dx = AT(weight) * AT(moments + channels) * RELU_GRADIENT(at + c, c);
 			if (mask_input)
 				dx = masked_by(AT(input + at), dx, 1);

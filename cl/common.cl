@@ -40,6 +40,9 @@
 #endif
 #endif
 
+/* Floats from what is read now to what LW_AHEAD asks for, where memory is walked through in order. */
+#define LW_DISTANCE 512
+
 /* float<width> as a type name: LW_FLOAT(1) is float. */
 #define LW_FLOAT1 float
 #define LW_FLOAT(width) LW_JOIN(LW_FLOAT, width)
@@ -454,18 +457,29 @@ static inline uint lw_random_bits(uint seed, uint stream, uint low, uint high)
 	return x;
 }
 
-/* The same for eight counters, the low halves of what is given, in the high halves of what is returned. */
-static inline ulong8 lw_random_bits_8(uint seed, uint stream, ulong8 low, uint high)
+/* A round for eight counters at once; the high halves of x and y are never looked at. */
+static inline void lw_random_round(ulong8 *x, ulong8 *y, uint key)
 {
-	ulong8 x = low, y = (ulong8)((ulong)(high ^ (stream * 0x9E3779B9u)));
+	const ulong8 product = (*x & 0xffffffffUL) * 0xD256D193UL;
+	*x = (product >> 32) ^ (ulong8)((ulong)key) ^ *y;
+	*y = product;
+}
+
+/* The same for the 32 counters low + (0, 1, .. 31): their rounds side by side, as each waits for the one before. */
+static inline void lw_random_bits_32(uint seed, uint stream, ulong low, uint high, uint16 *first, uint16 *second)
+{
+	ulong8 a = (ulong8)(0, 1, 2, 3, 4, 5, 6, 7) + low, b = a + 8, c = a + 16, d = a + 24;
+	ulong8 p = (ulong8)((ulong)(high ^ (stream * 0x9E3779B9u))), q = p, r = p, s = p;
 	uint key = seed ^ (stream * 0x85EBCA6Bu);
 #pragma unroll
 	for (int round = 0; round < 10; round++) {
-		/* the high halves of x and y are never looked at */
-		const ulong8 product = (x & 0xffffffffUL) * 0xD256D193UL;
-		x = (product >> 32) ^ (ulong8)((ulong)key) ^ y;
-		y = product;
+		lw_random_round(&a, &p, key);
+		lw_random_round(&b, &q, key);
+		lw_random_round(&c, &r, key);
+		lw_random_round(&d, &s, key);
 		key += 0x9E3779B9u;
 	}
-	return x << 32;
+#define LW_LOW_HALVES(x) convert_uint8((x) & 0xffffffffUL)
+	*first = (uint16)(LW_LOW_HALVES(a), LW_LOW_HALVES(b));
+	*second = (uint16)(LW_LOW_HALVES(c), LW_LOW_HALVES(d));
 }

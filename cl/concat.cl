@@ -28,8 +28,10 @@ __kernel void copy_channels_runs(__global const float *from, __global float *to,
 		__global const float *source = from + (size_t)pixel * from_stride + from_offset;
 		__global float *target = to + (size_t)pixel * to_stride + to_offset;
 		int c = 0;
-		for (; c <= channels - VECTOR; c += VECTOR)
+		for (; c <= channels - VECTOR; c += VECTOR) {
+			LW_AHEAD(source + c + 16 * (size_t)from_stride)
 			LW_STREAM(STREAM, VECTOR, LW_LOAD(VECTOR, source + c), target + c);
+		}
 		for (; c < channels; c++)
 			target[c] = source[c];
 	}

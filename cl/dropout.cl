@@ -25,19 +25,27 @@ __kernel void dropout(__global const float *input, __global float *output, int c
 		output[i] = drop(input, i, before, seed, layer, step, threshold, scale, mask);
 }
 
+/* masks: -1, or 0 where mask says nothing, though it may be read: a branch would keep rounds of other elements apart. */
+static inline void drop_16(__global const float *input, uint16 bits, uint threshold, float scale, __global const float *mask,
+			   int masks, __global float *output)
+{
+	LW_AHEAD(input + LW_DISTANCE)
+	const float16 kept = LW_LOAD(16, input) * (bits >= threshold ? (float16)(scale) : (float16)(0.0f));
+	LW_STREAM(STREAM, 16, (LW_LOAD(16, mask) <= 0.0f) & masks ? (float16)(0.0f) : kept, output);
+}
+
 /* The same, an item per `run` elements. */
 __kernel void dropout_runs(__global const float *input, __global float *output, int count, uint before, uint seed, uint layer,
 			   uint step, uint threshold, float scale, __global const float *mask, int run)
 {
 	int i = (int)get_global_id(0) * run;
-	const int end = min(count - i, run) + i;
-	for (; i <= end - 8; i += 8) {
-		const ulong8 index = (ulong8)(0, 1, 2, 3, 4, 5, 6, 7) + (ulong8)((ulong)before + (ulong)i);
-		const long8 keep = lw_random_bits_8(seed, layer, index, step) >= (ulong8)((ulong)threshold << 32);
-		float8 kept = vload8(0, input + i) * (convert_int8(keep) ? (float8)(scale) : (float8)(0.0f));
-		if (mask)
-			kept = vload8(0, mask + i) <= 0.0f ? (float8)(0.0f) : kept;
-		LW_STREAM(STREAM, 8, kept, output + i);
+	const int end = min(count - i, run) + i, masks = mask ? -1 : 0;
+	__global const float *by = mask ? mask : input;
+	for (; i <= end - 32; i += 32) {
+		uint16 first, second;
+		lw_random_bits_32(seed, layer, (ulong)before + (ulong)i, step, &first, &second);
+		drop_16(input + i, first, threshold, scale, by + i, masks, output + i);
+		drop_16(input + i + 16, second, threshold, scale, by + i + 16, masks, output + i + 16);
 	}
 	for (; i < end; i++)
 		output[i] = drop(input, i, before, seed, layer, step, threshold, scale, mask);

@@ -73,6 +73,7 @@ static inline vector window_max(const area a, int width, int channels, __global 
 		int pixel = i * width + a.left;
 		__global const float *from = image + (size_t)pixel * channels;
 		for (int j = a.left; j < a.right; j++, pixel++, from += channels) {
+			LW_AHEAD(from + LW_DISTANCE)
 			const vector value = LW_LOAD(VECTOR, from);
 			const int_vector better = (value > best) | (value != value);
 			best = better ? value : best;
@@ -110,13 +111,22 @@ static inline float divisor(const windows w, int y, int x, int count_include_pad
 	return (float)((bottom - top) * (right - left));
 }
 
-static inline vector window_average(const area a, int width, int channels, __global const float *image, float divide_by)
+/* Of an area of image, which points at the first of the channels. */
+static inline vector window_sum(const area a, int width, int channels, __global const float *image, float scale)
 {
 	vector sum = (vector)(0.0f);
 	for (int i = a.top; i < a.bottom; i++)
-		for (int j = a.left; j < a.right; j++)
-			sum += LW_LOAD(VECTOR, image + (size_t)(i * width + j) * channels);
-	return LW_DIV(VECTOR, sum, (vector)(divide_by));
+		for (int j = a.left; j < a.right; j++) {
+			__global const float *from = image + (size_t)(i * width + j) * channels;
+			LW_AHEAD(from + LW_DISTANCE)
+			sum += LW_LOAD(VECTOR, from) * scale;
+		}
+	return sum;
+}
+
+static inline vector window_average(const area a, int width, int channels, __global const float *image, float divide_by)
+{
+	return LW_DIV(VECTOR, window_sum(a, width, channels, image, 1.0f), (vector)(divide_by));
 }
 
 static inline vector average_gradient(const windows w, const area a, __global const float *output_gradient, int count_include_pad)
@@ -214,9 +224,9 @@ __kernel void maxpool_forward_rows(__global const float *input, __global float *
 		FOR_CHANNELS {
 			int_vector position;
 			const vector best = window_max(window, width, channels, input + c, &position);
-			LW_STORE(VECTOR, best, output + at + c);
+			LW_STREAM(STREAM, VECTOR, best, output + at + c);
 			if (argmax)
-				LW_STORE(VECTOR, position, argmax + at + c);
+				LW_STREAM(STREAM, VECTOR, LW_JOIN(as_, LW_FLOAT(VECTOR))(position), (__global float *)argmax + at + c);
 		}
 	}
 }
@@ -251,21 +261,36 @@ __kernel void avgpool_forward_rows(__global const float *input, __global float *
 		const area window = window_at(w, y, x);
 		const float divide_by = divisor(w, y, x, count_include_pad);
 		FOR_CHANNELS
-			LW_STORE(VECTOR, window_average(window, width, channels, input + c, divide_by), output + at + c);
+			LW_STREAM(STREAM, VECTOR, window_average(window, width, channels, input + c, divide_by), output + at + c);
 	}
 }
 
-__kernel void avgpool_backward_rows(__global const float *output_gradient, __global const float *input,
-				    __global float *input_gradient, int count_include_pad, WINDOWS_ARGUMENTS)
+/* What every window's average gives each of its pixels, an item per row of the output. */
+__kernel void avgpool_share_rows(__global const float *output_gradient, __global float *shares, int count_include_pad,
+				 WINDOWS_ARGUMENTS)
+{
+	const windows w = WINDOWS;
+	const int row = get_global_id(0), y = row % out_height;
+	for (int x = 0; x < out_width; x++) {
+		const size_t at = ((size_t)row * out_width + x) * channels;
+		const vector by = (vector)(divisor(w, y, x, count_include_pad));
+		FOR_CHANNELS
+			LW_STREAM(STREAM, VECTOR, LW_DIV(VECTOR, LW_LOAD(VECTOR, output_gradient + at + c), by), shares + at + c);
+	}
+}
+
+/* shares * scale: what avgpool_share_rows leaves, and 1; or the output's gradient, and a power of 2. */
+__kernel void avgpool_backward_rows(__global const float *shares, __global const float *input, __global float *input_gradient,
+				    float scale, WINDOWS_ARGUMENTS)
 {
 	const windows w = WINDOWS;
 	const int row = get_global_id(0), y = row % height;
-	output_gradient += (size_t)(row / height) * out_height * out_width * channels;
+	shares += (size_t)(row / height) * out_height * out_width * channels;
 	for (int x = 0; x < width; x++) {
 		const size_t at = ((size_t)row * width + x) * channels;
 		const area over = windows_over(w, y, x);
 		FOR_CHANNELS {
-			vector gradient = average_gradient(w, over, output_gradient + c, count_include_pad);
+			vector gradient = window_sum(over, out_width, channels, shares + c, scale);
 			if (input)
 				gradient = masked(gradient, input + at + c);
 			LW_STREAM(STREAM, VECTOR, gradient, input_gradient + at + c);
@@ -292,21 +317,46 @@ __kernel void globalavgpool_backward_images(__global const float *output_gradien
 #endif
 
 /*
- * Mean over an image's pixels: a chain from 0 for every 256 pixels, these added in order. An item per image and vector of
- * channels (dimension 0: channels, 1: image).
+ * Mean over an image's pixels: a chain from 0 for every 256 pixels, these added in order. An item per image and BLOCK
+ * channels (dimension 0: channels, 1: image): several vectors side by side, so that whole lines of memory are read.
  */
+#if VECTOR == 1
+#define BLOCK 1
+#else
+#define BLOCK (4 * VECTOR)
+#endif
+#define MEANS(n)                                                                                                       \
+	{                                                                                                              \
+		LW_EACH(n, MEAN_START)                                                                                 \
+		for (int start = 0; start < pixels; start += 256) {                                                    \
+			LW_EACH(n, MEAN_PART)                                                                          \
+			for (int pixel = start; pixel < min(start + 256, pixels); pixel++) {                           \
+				__global const float *from = input + (size_t)pixel * channels + c;                     \
+				LW_EACH(n, MEAN_ADD)                                                                   \
+			}                                                                                              \
+			LW_EACH(n, MEAN_JOIN)                                                                          \
+		}                                                                                                      \
+		LW_EACH(n, MEAN_STORE)                                                                                 \
+	}
+#define MEAN_START(k) vector sum##k = (vector)(0.0f);
+#define MEAN_PART(k) vector part##k = (vector)(0.0f);
+#define MEAN_ADD(k)                                                                                                    \
+	LW_AHEAD(from + 8 * (size_t)channels + (k) * VECTOR)                                                           \
+	part##k += LW_LOAD(VECTOR, from + (k) * VECTOR);
+#define MEAN_JOIN(k) sum##k += part##k;
+#define MEAN_STORE(k) LW_STORE(VECTOR, LW_DIV(VECTOR, sum##k, (vector)((float)pixels)), output + c + (k) * VECTOR);
+
 __kernel void globalavgpool_forward(__global const float *input, __global float *output, int pixels, int channels)
 {
-	const int from = min((int)get_global_id(0) * VECTOR, channels - VECTOR), image = get_global_id(1);
-	if ((int)get_global_id(0) * VECTOR >= channels)
-		return;
-	input += (size_t)image * pixels * channels + from;
-	vector sum = (vector)(0.0f);
-	for (int start = 0; start < pixels; start += 256) {
-		vector part = (vector)(0.0f);
-		for (int pixel = start; pixel < min(start + 256, pixels); pixel++)
-			part += LW_LOAD(VECTOR, input + (size_t)pixel * channels);
-		sum += part;
-	}
-	LW_STORE(VECTOR, LW_DIV(VECTOR, sum, (vector)((float)pixels)), output + (size_t)image * channels + from);
+	const int image = get_global_id(1), end = min(((int)get_global_id(0) + 1) * BLOCK, channels);
+	int c = (int)get_global_id(0) * BLOCK;
+	input += (size_t)image * pixels * channels;
+	output += (size_t)image * channels;
+	if (c + 4 * VECTOR <= end)
+		MEANS(4)
+	else
+		for (int k = c; k < end; k += VECTOR) {
+			c = min(k, channels - VECTOR);
+			MEANS(1)
+		}
 }

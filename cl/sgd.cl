@@ -63,6 +63,9 @@ sgd_update(__global const int4 *restrict chunks, __global const float *restrict 
 	if (isnan(coefficient))
 		return;
 	for (; i <= end - VECTOR; i += WORK_GROUP * VECTOR) {
+		LW_AHEAD(params + i + LW_DISTANCE)
+		LW_AHEAD(gradients + i + LW_DISTANCE)
+		LW_AHEAD(momentum + i + LW_DISTANCE)
 		const vector g = LW_LOAD(VECTOR, gradients + i) * coefficient;
 
 		if (loads_state)

@@ -111,7 +111,7 @@ lw_status bench_measure(bench *b)
 
 		LW_TRY(bench_try(b, row, &seconds));
 		row->inner = seconds < sample_seconds ? (int)ceil(sample_seconds / fmax(seconds, 1e-6)) : 1;
-		row->warm = (int)ceil(warm_seconds / fmax(seconds, 1e-6));
+		row->warm = row->cold ? 0 : (int)ceil(warm_seconds / fmax(seconds, 1e-6));
 		total += seconds * (row->inner + row->warm) * repeat;
 		LW_TRY(bench_memory(b, &row->seconds, (size_t)repeat * sizeof *row->seconds));
 	}
@@ -120,7 +120,8 @@ lw_status bench_measure(bench *b)
 	for (int round = 0; round < repeat; round++)
 		for (size_t i = 0; i < b->row_count; i++) {
 			double before;
-			LW_TRY(sample(b, &b->rows[i], b->rows[i].warm, &before));
+			if (b->rows[i].warm)
+				LW_TRY(sample(b, &b->rows[i], b->rows[i].warm, &before));
 			LW_TRY(sample(b, &b->rows[i], b->rows[i].inner, &b->rows[i].seconds[round]));
 		}
 	return LW_OK;

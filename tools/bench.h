@@ -53,7 +53,8 @@ typedef struct bench_row {
 	lw_status (*run)(struct bench *bench, void *state);
 	void *state;
 	int inner;       /* runs per sample, so that a sample takes some milliseconds */
-	int warm;        /* runs before each sample */
+	bool cold;       /* in a step other things have been in the caches since it last ran */
+	int warm;        /* runs before each sample; none of what is cold */
 	double *seconds; /* of one run, by round */
 	double activation_bytes; /* of a step; 0: none */
 } bench_row;

@@ -4,9 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { FMA_CHAINS = 10, CPU_RUN_FLOATS = 16384 };
-static const size_t memory_floats = 1 << 24; /* 64 MiB a buffer: past the caches */
 static const double fma_seconds = 3e-3;
 
 typedef struct peak {
@@ -108,13 +108,27 @@ static lw_status add_memory(bench *b, bench_peak kind, int width, bool stream, c
 	return LW_OK;
 }
 
-static lw_status add_memory_rows(bench *b)
+/* Of a buffer: more than the caches hold, so that nothing is read from them. A device that emulates fma() never waits for memory. */
+static size_t memory_floats(const bench *b)
 {
 	const lw_device_info *info = lw_device_get_info(b->device);
-	peak buffers = {.floats = memory_floats};
+	size_t floats = 1 << 24;
 
-	while (buffers.floats * sizeof(float) > info->max_allocation / 2 && buffers.floats > CPU_RUN_FLOATS)
-		buffers.floats /= 2;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+	const long cached = sysconf(_SC_LEVEL3_CACHE_SIZE) / (long)sizeof(float);
+
+	if (is_cpu(b) && info->fast_fma && cached > (long)floats)
+		floats = lw_round_up((size_t)cached, CPU_RUN_FLOATS);
+#endif
+	while (floats * sizeof(float) > info->max_allocation / 2 && floats > CPU_RUN_FLOATS)
+		floats = lw_round_up(floats / 2, CPU_RUN_FLOATS);
+	return floats;
+}
+
+static lw_status add_memory_rows(bench *b)
+{
+	peak buffers = {.floats = memory_floats(b)};
+
 	LW_TRY(bench_buffer(b, &buffers.a, buffers.floats, 1.0f));
 	LW_TRY(bench_buffer(b, &buffers.b, buffers.floats, 2.0f));
 	LW_TRY(bench_buffer(b, &buffers.to, buffers.floats, 0.0f));

@@ -1,13 +1,13 @@
-/* One update launch for all groups, by rule and number of groups. */
+/* One update launch for all groups, by rule and number of groups; as in a step from one set of parameters and state to another. */
 #include "bench.h"
+#include "net/net.h"
+#include "op/support.h"
 #include "optim/optim.h"
 
 #include <math.h>
 
 static const char *const default_rules[] = {"sgd", "adamw"};
 static const int default_groups[] = {1, 160}, default_params[] = {11000000, 60000000};
-
-enum { PIECE_FLOATS = 128 }; /* groups begin at multiples of this, as in a plan's arena */
 
 /* All rows share params and gradients. */
 typedef struct update {
@@ -18,15 +18,26 @@ typedef struct update {
 	int chunk_count;
 } update;
 
+static void swap(lw_buf **a, lw_buf **b)
+{
+	lw_buf *const was = *a;
+
+	*a = *b;
+	*b = was;
+}
+
 static lw_status run(bench *b, void *state)
 {
 	update *u = state;
 
 	(void)b;
+	swap(&u->arenas.params, &u->arenas.new_params);
+	for (int s = 0; s < LW_RULE_MAX_STATES; s++)
+		swap(&u->arenas.states[s], &u->arenas.new_states[s]);
 	return lw_rule_update(&u->context, u->rule, u->chunks, u->chunk_count, u->rows, NULL, &u->arenas);
 }
 
-/* Cuts params floats into groups of about the same size, and those into chunks. */
+/* Cuts params floats into groups of about the same size that begin as in a plan's arena, and those into chunks. */
 static lw_status make_chunks(bench *b, int params, int groups, update *u)
 {
 	size_t most = (size_t)params / LW_CHUNK_FLOATS + (size_t)groups + 1;
@@ -34,8 +45,8 @@ static lw_status make_chunks(bench *b, int params, int groups, update *u)
 
 	LW_TRY(bench_memory(b, &chunks, most * sizeof *chunks));
 	for (int g = 0; g < groups; g++) {
-		int64_t pieces = (params + PIECE_FLOATS - 1) / PIECE_FLOATS;
-		int at = (int)(pieces * g / groups * PIECE_FLOATS), end = (int)(pieces * (g + 1) / groups * PIECE_FLOATS);
+		int64_t pieces = (params + LW_ARENA_ALIGNMENT - 1) / LW_ARENA_ALIGNMENT;
+		int at = (int)(pieces * g / groups * LW_ARENA_ALIGNMENT), end = (int)(pieces * (g + 1) / groups * LW_ARENA_ALIGNMENT);
 
 		end = lw_min_int(end, params);
 		for (int length; at < end; at += length) {
@@ -75,13 +86,14 @@ static lw_status add(bench *b, const lw_rule_options *options, const lw_arenas *
 	bench_row *row;
 	update *u;
 
-	if (groups > (params + PIECE_FLOATS - 1) / PIECE_FLOATS)
+	if (groups > (params + LW_ARENA_ALIGNMENT - 1) / LW_ARENA_ALIGNMENT)
 		return lw_fail(LW_E_ARGUMENT, "%d parameters are too few for %d groups", params, groups);
 	LW_TRY(bench_memory(b, &u, sizeof *u));
 	*u = (update){.rule = rule, .context = b->context, .arenas = *shared};
 	LW_TRY(make_tables(b, options, params, groups, u));
 	LW_TRY(bench_add(b, &row));
 	row->run = run;
+	row->cold = true;
 	row->state = u;
 	row->unit = "GB/s";
 	row->peak = BENCH_TRIAD;
@@ -107,8 +119,10 @@ static lw_status add_rule(bench *b, const char *name, int params, lw_arenas shar
 	optim.rule.weight_decay = 1e-4;
 	states = rule->states(&optim.rule);
 	for (int s = 0; s < LW_RULE_MAX_STATES; s++)
-		if (states >> s & 1)
+		if (states >> s & 1) {
 			LW_TRY(bench_buffer(b, &shared.states[s], (size_t)params, 0.01f));
+			LW_TRY(bench_buffer(b, &shared.new_states[s], (size_t)params, 0.01f));
+		}
 	for (int i = 0; i < (r->group_count ? r->group_count : (int)LW_COUNT(default_groups)); i++)
 		LW_TRY(add(b, &optim.rule, &shared, params, r->group_count ? r->groups[i] : default_groups[i]));
 	return LW_OK;
@@ -116,9 +130,10 @@ static lw_status add_rule(bench *b, const char *name, int params, lw_arenas shar
 
 static lw_status add_size(bench *b, int params)
 {
-	lw_arenas shared = {0};
+	lw_arenas shared = {.stream = lw_op_streams(b->device, (size_t)params, LW_ARENA_ALIGNMENT)};
 
 	LW_TRY(bench_buffer(b, &shared.params, (size_t)params, NAN));
+	LW_TRY(bench_buffer(b, &shared.new_params, (size_t)params, NAN));
 	LW_TRY(bench_buffer(b, &shared.gradients, (size_t)params, NAN));
 	if (b->request->rule)
 		return add_rule(b, b->request->rule, params, shared);

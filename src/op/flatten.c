@@ -18,12 +18,16 @@ enum { BLOCK = 64 }; /* as in flatten.cl */
 static lw_status transpose(const lw_op_context *context, lw_shape image, int rows, int columns, lw_buf *from, lw_buf *to, lw_buf *mask)
 {
 	const bool blocks = lw_op_form(context) == LW_VECTOR;
-	const lw_variant variant = {.source = "flatten", .function = blocks ? "transpose_blocks" : "transpose_images"};
+	lw_variant variant = {.source = "flatten", .function = blocks ? "transpose_blocks" : "transpose_images"};
 	const size_t count = lw_shape_count(image);
 	lw_launch launch;
 
 	if ((rows == 1 || columns == 1) && !mask)
 		return lw_op_copy(context, count, from, to, NULL);
+	if (blocks) {
+		lw_variant_option(&variant, "VECTOR", lw_op_vector_width(context->device, BLOCK));
+		lw_variant_option(&variant, "STREAM", lw_op_streams(context->device, count, (size_t)rows));
+	}
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, from);
 	lw_arg_buf(&launch, to);

@@ -60,9 +60,19 @@ static lw_status maxpool_rule(const lw_layer_options *options, const lw_shape *i
 	return LW_OK;
 }
 
+/* Whether every window's sum is divided by its kernel's size, and that is as good as to multiply by the reciprocal. */
+static bool scales(const lw_layer_options *o)
+{
+	const int size = o->kernel[0] * o->kernel[1];
+
+	return (size & (size - 1)) == 0 && !o->ceil_mode && (o->count_include_pad || (o->pad[0] == 0 && o->pad[1] == 0));
+}
+
 static lw_status avgpool_rule(const lw_layer_options *options, const lw_shape *inputs, int input_count, lw_op_rule *rule)
 {
-	return windows_rule("avgpool", options, inputs, input_count, rule);
+	LW_TRY(windows_rule("avgpool", options, inputs, input_count, rule));
+	rule->backward_workspace = scales(options) ? 0 : lw_shape_count(rule->output) * sizeof(float);
+	return LW_OK;
 }
 
 /* Channels' vector width; below 4 channels there is no vector form. */
@@ -76,14 +86,15 @@ static int form(const lw_op_context *context, const lw_op_call *call)
 	return applies(context, call, lw_op_form(context)) ? lw_op_form(context) : LW_SCALAR;
 }
 
-static lw_status begin(lw_launch *launch, const lw_op_context *context, const char *function, lw_shape written, int chosen)
+/* moved: floats that are read or written. What is written is out of the caches soon if they are many, few though it may be itself. */
+static lw_status begin(lw_launch *launch, const lw_op_context *context, const char *function, size_t channels, size_t moved,
+		       int chosen)
 {
 	lw_variant variant = {.source = "pool", .function = function};
-	const size_t channels = (size_t)written.c;
 	const int width = chosen == LW_VECTOR ? lw_op_vector_width(context->device, channels) : 1;
 
 	lw_variant_option(&variant, "VECTOR", width);
-	lw_variant_option(&variant, "STREAM", width > 1 && lw_op_streams(context->device, lw_shape_count(written), channels));
+	lw_variant_option(&variant, "STREAM", width > 1 && lw_op_streams(context->device, moved, channels));
 	return lw_launch_begin(launch, context->device, &variant);
 }
 
@@ -101,64 +112,103 @@ static void windows_arguments(lw_launch *launch, const lw_op_call *call)
 /* What backward masks its gradient by. */
 static lw_buf *mask_of(const lw_op_call *call) { return call->mask_input ? call->input[0] : NULL; }
 
-/* One item per element of `shape`, or per row of it. */
-static lw_status run_windows(const lw_op_context *context, const lw_op_call *call, const char *const functions[2],
-			     lw_buf *const *buffers, int buffer_count, lw_shape shape, bool average)
+/* A kernel with one item per element of `shape`, or per row of it. */
+typedef struct windows_kernel {
+	const char *functions[LW_SCALAR_AND_VECTOR];
+	lw_shape shape;
+	lw_buf *buffers[4];
+	int buffer_count;
+	bool divides; /* by what count_include_pad says */
+	float scale;  /* 0: takes none */
+} windows_kernel;
+
+static lw_status run_windows(const lw_op_context *context, const lw_op_call *call, const windows_kernel *k)
 {
 	const int chosen = form(context, call);
+	const size_t count = lw_shape_count(k->shape), moved = lw_shape_count(call->input_shape[0]) + lw_shape_count(call->output_shape);
 	lw_launch launch;
 
-	LW_TRY(begin(&launch, context, functions[chosen], shape, chosen));
-	for (int i = 0; i < buffer_count; i++)
-		lw_arg_buf(&launch, buffers[i]);
+	LW_TRY(begin(&launch, context, k->functions[chosen], (size_t)k->shape.c, moved, chosen));
+	for (int i = 0; i < k->buffer_count; i++)
+		lw_arg_buf(&launch, k->buffers[i]);
 	if (chosen == LW_SCALAR)
-		lw_arg_int(&launch, (int)lw_shape_count(shape));
-	if (average)
+		lw_arg_int(&launch, (int)count);
+	if (k->divides)
 		lw_arg_int(&launch, call->options->count_include_pad);
+	if (k->scale != 0.0f)
+		lw_arg_float(&launch, k->scale);
 	windows_arguments(&launch, call);
 	if (chosen == LW_SCALAR)
-		lw_op_items(&launch, lw_shape_count(shape));
+		lw_op_items(&launch, count);
 	else
-		lw_launch_1d(&launch, (size_t)shape.n * (size_t)shape.h, 1);
-	launch.bytes = 4.0 * (double)(lw_shape_count(call->input_shape[0]) + lw_shape_count(call->output_shape));
+		lw_launch_1d(&launch, (size_t)k->shape.n * (size_t)k->shape.h, 1);
+	launch.bytes = 4.0 * (double)moved;
 	launch.flops = (double)lw_shape_count(call->output_shape) * call->options->kernel[0] * call->options->kernel[1];
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
 static lw_status maxpool_forward(const lw_op_context *context, const lw_op_call *call)
 {
-	static const char *const functions[] = {"maxpool_forward", "maxpool_forward_rows"};
-	lw_buf *const buffers[] = {call->input[0], call->output, call->saved};
-
-	return run_windows(context, call, functions, buffers, 3, call->output_shape, false);
+	return run_windows(context, call,
+			   &(windows_kernel){.functions = {"maxpool_forward", "maxpool_forward_rows"},
+					     .shape = call->output_shape,
+					     .buffers = {call->input[0], call->output, call->saved},
+					     .buffer_count = 3});
 }
 
 static lw_status maxpool_backward(const lw_op_context *context, const lw_op_call *call)
 {
-	static const char *const functions[] = {"maxpool_backward", "maxpool_backward_rows"};
-	lw_buf *const buffers[] = {call->output_gradient, call->saved, mask_of(call), call->input_gradient[0]};
-
 	if (!call->input_gradient[0])
 		return LW_OK;
-	return run_windows(context, call, functions, buffers, 4, call->input_shape[0], false);
+	return run_windows(context, call,
+			   &(windows_kernel){.functions = {"maxpool_backward", "maxpool_backward_rows"},
+					     .shape = call->input_shape[0],
+					     .buffers = {call->output_gradient, call->saved, mask_of(call), call->input_gradient[0]},
+					     .buffer_count = 4});
 }
 
 static lw_status avgpool_forward(const lw_op_context *context, const lw_op_call *call)
 {
-	static const char *const functions[] = {"avgpool_forward", "avgpool_forward_rows"};
-	lw_buf *const buffers[] = {call->input[0], call->output};
+	return run_windows(context, call,
+			   &(windows_kernel){.functions = {"avgpool_forward", "avgpool_forward_rows"},
+					     .shape = call->output_shape,
+					     .buffers = {call->input[0], call->output},
+					     .buffer_count = 2,
+					     .divides = true});
+}
 
-	return run_windows(context, call, functions, buffers, 2, call->output_shape, true);
+/* What windows give their pixels is divided once, into the workspace, where to multiply is not enough. */
+static lw_status avgpool_backward_rows(const lw_op_context *context, const lw_op_call *call)
+{
+	const bool multiply = scales(call->options);
+	const windows_kernel share = {.functions = {[LW_VECTOR] = "avgpool_share_rows"},
+				      .shape = call->output_shape,
+				      .buffers = {call->output_gradient, call->workspace},
+				      .buffer_count = 2,
+				      .divides = true};
+	const windows_kernel sum = {.functions = {[LW_VECTOR] = "avgpool_backward_rows"},
+				    .shape = call->input_shape[0],
+				    .buffers = {multiply ? call->output_gradient : call->workspace, mask_of(call), call->input_gradient[0]},
+				    .buffer_count = 3,
+				    .scale = multiply ? 1.0f / (float)(call->options->kernel[0] * call->options->kernel[1]) : 1.0f};
+
+	if (!multiply)
+		LW_TRY(run_windows(context, call, &share));
+	return run_windows(context, call, &sum);
 }
 
 static lw_status avgpool_backward(const lw_op_context *context, const lw_op_call *call)
 {
-	static const char *const functions[] = {"avgpool_backward", "avgpool_backward_rows"};
-	lw_buf *const buffers[] = {call->output_gradient, mask_of(call), call->input_gradient[0]};
-
 	if (!call->input_gradient[0])
 		return LW_OK;
-	return run_windows(context, call, functions, buffers, 3, call->input_shape[0], true);
+	if (form(context, call) == LW_VECTOR)
+		return avgpool_backward_rows(context, call);
+	return run_windows(context, call,
+			   &(windows_kernel){.functions = {"avgpool_backward"},
+					     .shape = call->input_shape[0],
+					     .buffers = {call->output_gradient, mask_of(call), call->input_gradient[0]},
+					     .buffer_count = 3,
+					     .divides = true});
 }
 
 static lw_status globalavgpool_rule(const lw_layer_options *options, const lw_shape *inputs, int input_count,
@@ -174,16 +224,17 @@ static lw_status globalavgpool_forward(const lw_op_context *context, const lw_op
 {
 	const lw_shape in = call->input_shape[0];
 	const int chosen = form(context, call);
-	const int width = chosen == LW_VECTOR ? lw_op_vector_width(context->device, (size_t)in.c) : 1;
+	/* channels of an item, as in pool.cl */
+	const int block = chosen == LW_VECTOR ? 4 * lw_op_vector_width(context->device, (size_t)in.c) : 1;
 	lw_launch launch;
 
-	LW_TRY(begin(&launch, context, "globalavgpool_forward", call->output_shape, chosen));
+	LW_TRY(begin(&launch, context, "globalavgpool_forward", (size_t)in.c, lw_shape_count(call->output_shape), chosen));
 	lw_arg_buf(&launch, call->input[0]);
 	lw_arg_buf(&launch, call->output);
 	lw_arg_int(&launch, in.h * in.w);
 	lw_arg_int(&launch, in.c);
 	launch.dimensions = 2;
-	launch.global[0] = ((size_t)in.c + (size_t)width - 1) / (size_t)width;
+	launch.global[0] = ((size_t)in.c + (size_t)block - 1) / (size_t)block;
 	launch.global[1] = (size_t)in.n;
 	if (chosen == LW_VECTOR)
 		launch.local[0] = launch.local[1] = 1;
@@ -201,7 +252,7 @@ static lw_status globalavgpool_backward(const lw_op_context *context, const lw_o
 
 	if (!call->input_gradient[0])
 		return LW_OK;
-	LW_TRY(begin(&launch, context, functions[chosen], in, chosen));
+	LW_TRY(begin(&launch, context, functions[chosen], (size_t)in.c, lw_shape_count(in), chosen));
 	lw_arg_buf(&launch, call->output_gradient);
 	lw_arg_buf(&launch, mask_of(call));
 	lw_arg_buf(&launch, call->input_gradient[0]);

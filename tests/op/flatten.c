@@ -8,6 +8,7 @@ static const lw_op_case cases[] = {
 	{.name = "one value", .inputs = {{1, 1, 1, 1}}},
 	{.name = "input masked", .inputs = {{2, 5, 5, 11}}, .mask_input = true},
 	{.name = "one pixel, input masked", .inputs = {{2, 1, 1, 9}}, .mask_input = true},
+	{.name = "strips, input masked", .inputs = {{2, 6, 6, 22}}, .mask_input = true},
 	{.name = "several blocks", .inputs = {{2, 9, 15, 70}}, .large = true},
 	{.name = "NaN, infinities", .inputs = {{1, 4, 4, 8}}, .values = LW_VALUES_SPECIAL},
 };
