@@ -53,8 +53,8 @@ typedef struct bench_row {
 	lw_status (*run)(struct bench *bench, void *state);
 	void *state;
 	int inner;       /* runs per sample, so that a sample takes some milliseconds */
-	bool cold;       /* in a step other things have been in the caches since it last ran */
-	int warm;        /* runs before each sample; none of what is cold */
+	bool cold;       /* no runs before a sample: memory is to bound it, as in a step, where caches have held other things since */
+	int warm;        /* runs before each sample */
 	double *seconds; /* of one run, by round */
 	double activation_bytes; /* of a step; 0: none */
 } bench_row;

@@ -102,6 +102,7 @@ static lw_status add_row(bench *b, const op_case *of, op_run *r, bool backward)
 
 	LW_TRY(bench_add(b, &row));
 	row->run = backward ? run_backward : run_forward;
+	row->cold = true;
 	row->state = r;
 	row->unit = "GB/s";
 	row->peak = BENCH_COPY;
@@ -176,6 +177,7 @@ static lw_status add_other(bench *b, const char *name, int rows, int classes)
 	}
 	LW_TRY(bench_add(b, &row));
 	row->run = loss ? run_loss : run_accumulate;
+	row->cold = true;
 	row->state = o;
 	row->unit = "GB/s";
 	row->peak = BENCH_COPY;

@@ -97,6 +97,7 @@ static lw_status add_memory(bench *b, bench_peak kind, int width, bool stream, c
 	p->items = p->floats / (is_cpu(b) ? CPU_RUN_FLOATS : (size_t)width);
 	LW_TRY(bench_add(b, &row));
 	row->run = run;
+	row->cold = true;
 	row->state = p;
 	row->bench = "peak";
 	row->unit = "GB/s";
