@@ -7,7 +7,7 @@
 enum { VECTOR, VECTORS, ROWS, DEPTH, PACK };
 
 /* Rows that are read at once: those of A and of B stay in a core's second cache. */
-enum { MOST_DEPTH = 128, MOST_PART = 256 };
+enum { MOST_DEPTH = 64, MOST_PART = 256 };
 /* A part of fewer rows is not worth the way through C, and rows of B further apart are packed, for few sets of the cache hold them. */
 enum { LEAST_PART = 32, APART = 512 };
 /* Work-groups per unit where each adds all parts: every one reads all of A. */
@@ -41,7 +41,7 @@ static int best_tiles(const lw_op_context *context, const lw_gemm *g, lw_tile be
 
 	while (vector > 4 && g->n % vector)
 		vector /= 2;
-	for (int vectors = 1; vectors <= 4; vectors++)
+	for (int vectors = 4; vectors >= 1; vectors--)
 		for (int rows = 14; rows >= 1; rows--) {
 			const lw_tile tile = {.vector = vector, .vectors = vectors, .rows = rows};
 			const double cost = tile_cost(&tile);
