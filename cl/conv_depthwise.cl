@@ -1,9 +1,15 @@
 /*
  * conv_depthwise.cl: convolution with one input and one output per group, for CPUs: vectors lie along the channels. The
- * chains are those of conv.cl.
+ * chains are those of conv.cl. Blocks of pixels take all channels, as memory lies.
  *
- * VECTOR   width of a vector of channels: 1, 4, 8, 16
- * PIXELS   neighbouring outputs that are computed together: 1 .. 16
+ * VECTOR      width of a vector of channels, at most as many as there are: 1, 4, 8, 16
+ * PIXELS      neighbouring outputs that are computed together: 1 .. 16
+ * DATA        1: backward of the data, whose input is the output's gradient
+ * TILE_WIDTH  backward of the weight: taps of a tile's row
+ * TILE        taps of a tile: 1 .. 16
+ *
+ * KERNEL_HEIGHT, KERNEL_WIDTH, STRIDE_WIDTH, PAD_WIDTH, DILATION_WIDTH: the convolution's, or the kernel's arguments.
+ * Where the compiler knows them, an input that several outputs read is loaded once.
  */
 #ifndef VECTOR
 #define VECTOR 4
@@ -11,205 +17,231 @@
 #ifndef PIXELS
 #define PIXELS 4
 #endif
+#ifndef DATA
+#define DATA 0
+#endif
+#ifndef TILE
+#define TILE_WIDTH 3
+#define TILE 9
+#endif
+#ifdef KERNEL_WIDTH
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL
+#define KERNEL_HEIGHT kernel_height
+#define KERNEL_WIDTH kernel_width
+#define STRIDE_WIDTH stride_width
+#define PAD_WIDTH pad_width
+#define DILATION_WIDTH dilation_width
+#endif
 
-/* Taps as pack_weight's of conv_cpu.cl, packed is [tap][channel]. */
-__kernel void pack_depthwise(__global const float *restrict weight, __global float *restrict packed, int kernel_size,
-			     int taps_height, int taps_width, int first_row, int row_step, int first_column,
-			     int column_step, int kernel_width, int base)
+typedef LW_FLOAT(VECTOR) vector;
+typedef LW_INT(VECTOR) int_vector;
+#define AS_FLOATS LW_JOIN(as_, LW_FLOAT(VECTOR))
+#define AS_INTS LW_JOIN(as_, LW_INT(VECTOR))
+
+/* packed is [tap][channel] */
+__kernel void pack_depthwise(__global const float *restrict weight, __global float *restrict packed, int taps)
 {
 	const int c = get_global_id(0), channels = get_global_size(0);
 
-	for (int t = 0; t < taps_height; t++)
-		for (int u = 0; u < taps_width; u++)
-			packed[base + (t * taps_width + u) * channels + c] =
-				weight[(size_t)c * kernel_size + (first_row + t * row_step) * kernel_width + first_column +
-				       u * column_step];
+	for (int t = 0; t < taps; t++)
+		packed[t * channels + c] = weight[c * taps + t];
 }
 
-/* How many outputs, and from which on, have all their taps inside an axis of `size`; none: the count is 0. */
-static inline int inside_begin(int origin, int stride) { return origin >= 0 ? 0 : (int)(((long)stride - 1 - origin) / stride); }
-static inline int inside_end(int origin, int stride, int reach, int size, int outputs)
-{
-	const long room = (long)size - 1 - reach - origin;
-	return room < 0 ? 0 : (int)min((long)outputs, room / stride + 1);
-}
+/* -1, all bits set, where i is in 0 .. size - 1, else 0 */
+static inline int inside(long i, int size) { return (int)~((i | (size - 1 - i)) >> 63); }
 
-#define NEXT_ROW(i) LW_AHEAD(ahead + i * step)
+/*
+ * Column of the input, counted from the block's own, where output i of the block meets tap u of those that follow each
+ * other: in backward of the data from the last to the first, where some meet none.
+ */
+#if DATA
+#define TAP(u) (KERNEL_WIDTH - 1 - (u))
+#define STRIDES(i, u) (phase + (i) + PAD_WIDTH - (long)TAP(u) * DILATION_WIDTH)
+#define MEETS(i, u) (STRIDES(i, u) % STRIDE_WIDTH == 0)
+#define PLACE(i, u) (STRIDES(i, u) / STRIDE_WIDTH)
+#else
+#define TAP(u) (u)
+#define MEETS(i, u) 1
+#define PLACE(i, u) ((long)(i) * STRIDE_WIDTH + (long)(u) * DILATION_WIDTH - PAD_WIDTH)
+#endif
 
-#define DECLARE(i) sum_vector c##i = (sum_vector)(0.0f);
-#define STEP(i) c##i = fma(LW_LOAD(VECTOR, from + i * step), w, c##i);
-#define STEP_OUTSIDE(i) c##i = fma((sum_vector)(0.0f), w, c##i);
-#define FINISH(lanes, sum, to)                                                                                         \
+/* The input at column v of row `from`; beyond the row's ends 0. */
+#define INPUT(v) LW_LOAD(VECTOR, from + (v) * channels)
+#define PADDED(v) AS_FLOATS(AS_INTS(INPUT(clamp(v, 0L, width - 1L))) & (int_vector)(inside(v, width)))
+
+#define DECLARE(i) vector c##i = zero;
+#define STEP(i)                                                                                                        \
+	if (MEETS(i, u))                                                                                               \
+		c##i = fma(INPUT(column + PLACE(i, u)), tap, c##i);
+#define STEP_EDGE(i)                                                                                                   \
+	if (MEETS(i, u))                                                                                               \
+		c##i = fma(PADDED(column + PLACE(i, u)), tap, c##i);
+#define STEP_OUTSIDE(i)                                                                                                \
+	if (MEETS(i, u))                                                                                               \
+		c##i = fma(zero, tap, c##i);
+#define STEPS(STEP)                                                                                                    \
+	UNROLL for (int u = 0; u < KERNEL_WIDTH; u++)                                                                  \
 	{                                                                                                              \
-		LW_FLOAT(lanes) value = sum;                                                                           \
+		const vector tap = LW_LOAD(VECTOR, taps + TAP(u) * channels);                                          \
+		LW_EACH(PIXELS, STEP)                                                                                  \
+	}
+#define END(i)                                                                                                         \
+	{                                                                                                              \
+		const size_t to = at + (size_t)i * channels + c;                                                       \
 		if (bias)                                                                                              \
-			value = value + LW_LOAD(lanes, bias + c);                                                      \
-		value = value + (LW_FLOAT(lanes))(LW_ZERO(height));                                                    \
+			c##i = c##i + LW_LOAD(VECTOR, bias + c);                                                       \
+		c##i = c##i + (vector)(LW_ZERO(height));                                                               \
 		if (relu)                                                                                              \
-			value = select(value, (LW_FLOAT(lanes))(0.0f), value <= (LW_FLOAT(lanes))(0.0f));              \
+			c##i = select(c##i, zero, c##i <= zero);                                                       \
 		if (mask)                                                                                              \
-			value = select(value, (LW_FLOAT(lanes))(0.0f),                                                 \
-				       LW_LOAD(lanes, mask + (to)) <= (LW_FLOAT(lanes))(0.0f));                        \
-		LW_STORE(lanes, value, y + (to));                                                                      \
+			c##i = select(c##i, zero, LW_LOAD(VECTOR, mask + to) <= zero);                                 \
+		LW_STORE(VECTOR, c##i, y + to);                                                                        \
 	}
-#define END(i) FINISH(VECTOR, c##i, at + (size_t)i * y_pixel + c)
+#define END_EDGE(i)                                                                                                    \
+	if (q + i < out_width)                                                                                         \
+		END(i)
 
-/* One output pixel: channels from c on, `lanes` of them. */
-#define ONE_PIXEL(lanes)                                                                                               \
-	{                                                                                                              \
-		LW_FLOAT(lanes) sum = (LW_FLOAT(lanes))(0.0f);                                                         \
-		for (int t = 0; t < taps_height; t++)                                                                  \
-			for (int u = 0; u < taps_width; u++) {                                                         \
-				const int h = top + t * dilation_height, v = left + u * dilation_width;                        \
-				LW_FLOAT(lanes) value = (LW_FLOAT(lanes))(0.0f);                                               \
-				if (h >= 0 && h < height && v >= 0 && v < width)                                               \
-					value = LW_LOAD(lanes, x + (((size_t)image * height + h) * width + v) * channels + c); \
-				sum = fma(value, LW_LOAD(lanes, weight + (t * taps_width + u) * channels + c), sum);           \
+/* PIXELS outputs from column q on, of all channels; the last vector may begin among those that are done. */
+#define BLOCK(STEP, END)                                                                                               \
+	for (int k = 0; k < channels; k += VECTOR) {                                                                   \
+		const int c = min(k, channels - VECTOR);                                                               \
+		LW_EACH(PIXELS, DECLARE)                                                                               \
+		for (int t = 0; t < tap_rows; t++) {                                                                   \
+			const int h = top + t * row_step;                                                              \
+			__global const float *taps =                                                                   \
+				packed + (size_t)(first + t * tap_step) * KERNEL_WIDTH * channels + c;                 \
+			if (h >= 0 && h < height) {                                                                    \
+				__global const float *from = x + ((size_t)image * height + h) * width * channels + c;  \
+				STEPS(STEP)                                                                            \
+			} else {                                                                                       \
+				STEPS(STEP_OUTSIDE)                                                                    \
 			}                                                                                              \
-		FINISH(lanes, sum, at + c)                                                                             \
+		}                                                                                                      \
+		LW_EACH(PIXELS, END)                                                                                   \
 	}
 
-/* ids: output row, image. Arguments as conv_cpu.cl's conv_forward. */
+/*
+ * ids: band of `rows` output rows, image. The rows of taps that an output meets are `tap_step` apart, and those of the
+ * input `row_step`. A band goes down strips of `strip` columns, so that the first cache keeps the rows that taps share.
+ */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-depthwise_forward(__global const float *restrict x, __global const float *restrict packed, __global const float *restrict bias,
-		  __global float *restrict y, __global const float *restrict mask, int height, int width, int channels,
-		  int out_width, int taps_height, int taps_width, int stride_height, int stride_width, int origin_height,
-		  int origin_width, int dilation_height, int dilation_width, int y_base, int y_image, int y_row,
-		  int y_pixel, int packed_base, int relu)
+depthwise_pixels(__global const float *restrict x, __global const float *restrict packed, __global const float *restrict bias,
+		 __global float *restrict y, __global const float *restrict mask, int height, int width, int channels,
+		 int out_height, int out_width, int kernel_height, int kernel_width, int stride_height, int stride_width,
+		 int pad_height, int pad_width, int dilation_height, int dilation_width, int tap_step, int row_step,
+		 int rows, int strip, int relu)
 {
-	typedef LW_FLOAT(VECTOR) sum_vector;
-	const int p = get_group_id(0), image = get_group_id(1), top = p * stride_height + origin_height;
-	const int reach = max(taps_width - 1, 0) * dilation_width;
-	const int begin = inside_begin(origin_width, stride_width);
-	const int end = inside_end(origin_width, stride_width, reach, width, out_width);
-	const int vectors = channels / VECTOR * VECTOR, blocks = end - begin >= PIXELS ? 1 : 0;
-	const size_t step = (size_t)stride_width * channels;
-	__global const float *weight = packed + packed_base;
-	const int next = max(0, top + stride_height + (taps_height - 1) * dilation_height);
-	int q = 0;
+	const int image = get_group_id(1), begin = (int)get_group_id(0) * rows, end = min(out_height, begin + rows);
+	const vector zero = (vector)(0.0f);
 
-	while (q < out_width) {
-		if (blocks && q >= begin && q < end) {
-			/* the last block begins earlier, over pixels that are done */
-			q = min(q, end - PIXELS);
-			const int left = q * stride_width + origin_width;
-			const size_t at = y_base + (size_t)image * y_image + (size_t)p * y_row + (size_t)q * y_pixel;
-			for (int c = 0; c < vectors; c += VECTOR) {
-				LW_EACH(PIXELS, DECLARE)
-				for (int t = 0; t < taps_height; t++) {
-					const int h = top + t * dilation_height, inside = h >= 0 && h < height;
-					__global const float *from =
-						x + (((size_t)image * height + (inside ? h : 0)) * width + left) * channels + c;
-					for (int u = 0; u < taps_width; u++, from += (size_t)dilation_width * channels) {
-						const sum_vector w = LW_LOAD(VECTOR, weight + (t * taps_width + u) * channels + c);
-						if (inside) {
-							LW_EACH(PIXELS, STEP)
-						} else {
-							LW_EACH(PIXELS, STEP_OUTSIDE)
-						}
-					}
-				}
-				LW_EACH(PIXELS, END)
-				/* what comes next lies in too many places for the processor to foresee */
-				__global const float *ahead = x + (((size_t)image * height + min(next, height - 1)) * width + left) * channels + c;
-				if (y_pixel == channels) { /* or another phase will have fetched it */
-					LW_EACH(PIXELS, NEXT_ROW)
+	for (int strip_begin = 0; strip_begin < out_width; strip_begin += strip)
+		for (int p = begin; p < end; p++) {
+#if DATA
+			int first = kernel_height - 1;
+			while (first >= 0 && (p + pad_height - first * dilation_height) % stride_height)
+				first--;
+			const int tap_rows = first < 0 ? 0 : first / -tap_step + 1;
+			const int top = (p + pad_height - first * dilation_height) / stride_height;
+#else
+			const int first = 0, tap_rows = kernel_height, top = p * stride_height - pad_height;
+#endif
+			for (int q = strip_begin; q < min(out_width, strip_begin + strip); q += PIXELS) {
+#if DATA
+				const int phase = PIXELS % STRIDE_WIDTH ? q % STRIDE_WIDTH : 0, column = q / STRIDE_WIDTH;
+#else
+				const int column = q * STRIDE_WIDTH;
+#endif
+				const long least = column + PLACE(0, 0), most = column + PLACE(PIXELS - 1, KERNEL_WIDTH - 1);
+				const size_t at = (((size_t)image * out_height + p) * out_width + q) * channels;
+				if (least >= 0 && most < width && q + PIXELS <= out_width) {
+					BLOCK(STEP, END)
+				} else {
+					BLOCK(STEP_EDGE, END_EDGE)
 				}
 			}
-			q += PIXELS;
-		} else {
-			const int left = q * stride_width + origin_width;
-			const size_t at = y_base + (size_t)image * y_image + (size_t)p * y_row + (size_t)q * y_pixel;
-			for (int c = 0; c < vectors; c += VECTOR)
-				ONE_PIXEL(VECTOR)
-			q++;
 		}
-	}
-	for (q = 0; vectors < channels && q < out_width; q++) {
-		const int left = q * stride_width + origin_width;
-		const size_t at = y_base + (size_t)image * y_image + (size_t)p * y_row + (size_t)q * y_pixel;
-		for (int c = vectors; c < channels; c++)
-			ONE_PIXEL(1)
-	}
 }
 
 #undef DECLARE
 #undef STEP
-/* Taps are taken this many at a time. */
-#define TAPS 9
-#define DECLARE(i) LW_FLOAT(WIDTH) s##i = image == image_begin && p == 0 ? zero : LW_LOAD(WIDTH, sums + min(first + i, taps - 1) * channels);
-#define OFFSET(i)                                                                                                      \
-	const int r##i = min(first + i, taps - 1) / taps_width * dilation_height;                                      \
-	const int v##i = min(first + i, taps - 1) % taps_width * dilation_width;                                       \
-	const size_t offset##i = ((size_t)r##i * width + v##i) * channels;
-#define STEP(i) s##i = fma(LW_LOAD(WIDTH, from + offset##i), g, s##i);
-#define STEP_CHECKED(i)                                                                                                \
-	s##i = fma(top + r##i >= 0 && top + r##i < height && left + v##i >= 0 && left + v##i < width                   \
-			   ? LW_LOAD(WIDTH, from + offset##i)                                                          \
-			   : zero,                                                                                     \
+#undef STEP_EDGE
+/* Tap i of a tile that begins at the kernel's row `first_row`, column `first_column`. Beyond the kernel: the last one, again. */
+#define ROW(i) min(first_row + i / TILE_WIDTH, KERNEL_HEIGHT - 1)
+#define COLUMN(i) min(first_column + i % TILE_WIDTH, KERNEL_WIDTH - 1)
+#define SUM(i) (sums + (ROW(i) * KERNEL_WIDTH + COLUMN(i)) * pitch)
+/* Where output j of a block meets the tap. */
+#define H(i) (top + ROW(i) * (long)dilation_height)
+#define V(i, j) (left + COLUMN(i) * (long)DILATION_WIDTH + j * (long)STRIDE_WIDTH)
+
+#define DECLARE(i) vector s##i = fresh ? (vector)(0.0f) : LW_LOAD(VECTOR, SUM(i));
+#define STEP(i) s##i = fma(LW_LOAD(VECTOR, from + H(i) * row_pitch + V(i, j) * channels), g, s##i);
+#define STEP_EDGE(i)                                                                                                   \
+	s##i = fma(AS_FLOATS(AS_INTS(LW_LOAD(VECTOR, from + clamp(H(i), 0L, height - 1L) * row_pitch +                 \
+							     clamp(V(i, j), 0L, width - 1L) * channels)) &             \
+			     (int_vector)(inside(H(i), height) & inside(V(i, j), width))),                             \
 		   g, s##i);
 #define SAVE(i)                                                                                                        \
-	if (first + i < taps)                                                                                          \
-		LW_STORE(WIDTH, s##i, sums + (first + i) * channels);
+	if (first_row + i / TILE_WIDTH < KERNEL_HEIGHT && first_column + i % TILE_WIDTH < KERNEL_WIDTH)                \
+		LW_STORE(VECTOR, s##i, SUM(i));
 
-/* TAPS taps from `first` on, of WIDTH channels from c on, over output row p */
-#define WEIGHT_ROW                                                                                                     \
-	{                                                                                                              \
-		const LW_FLOAT(WIDTH) zero = (LW_FLOAT(WIDTH))(0.0f);                                                  \
-		__global float *sums = partial + (size_t)part * taps * channels + c;                                   \
-		LW_EACH(TAPS, DECLARE)                                                                                 \
-		LW_EACH(TAPS, OFFSET)                                                                                  \
-		for (int q = 0; q < out_width; q++) {                                                                  \
-			const int left = q * stride_width - pad_width;                                                 \
-			__global const float *from = x + (((long)image * height + top) * width + left) * channels + c; \
-			const LW_FLOAT(WIDTH) g =                                                                      \
-				LW_LOAD(WIDTH, gy + (((size_t)image * out_height + p) * out_width + q) * channels + c); \
-			if (row_inside && q >= begin && q < end) {                                                     \
-				LW_EACH(TAPS, STEP)                                                                    \
-			} else {                                                                                       \
-				LW_EACH(TAPS, STEP_CHECKED)                                                            \
-			}                                                                                              \
-			LW_AHEAD(x + (((size_t)image * height + next) * width + max(left, 0)) * channels + c)          \
+/* A tile of taps over `count` outputs from column q on of row p, of channels begin .. end - 1; their last vector may reach back. */
+#define BLOCK_WEIGHT(STEP, unroll, count)                                                                              \
+	for (int k = begin; k < end; k += VECTOR) {                                                                    \
+		const int c = min(k, channels - VECTOR);                                                               \
+		__global float *sums = partial + (size_t)part * KERNEL_HEIGHT * KERNEL_WIDTH * pitch + k;              \
+		__global const float *gradients = gy + (((size_t)image * out_height + p) * out_width + q) * channels + c; \
+		__global const float *from = x + (size_t)image * height * row_pitch + c;                               \
+		LW_EACH(TILE, DECLARE)                                                                                 \
+		unroll for (int j = 0; j < count; j++)                                                                 \
+		{                                                                                                      \
+			const vector g = LW_LOAD(VECTOR, gradients + j * channels);                                    \
+			LW_EACH(TILE, STEP)                                                                            \
 		}                                                                                                      \
-		LW_EACH(TAPS, SAVE)                                                                                    \
+		LW_EACH(TILE, SAVE)                                                                                    \
 	}
 
-/* ids: part of the batch, run of `run` channels. partial is [part][tap][channel], where chains go on from row to row */
+/*
+ * ids: part of the batch, run of `run` channels. partial is [part][tap][vector of channels], where chains go on from block to
+ * block: `pitch` floats a tap.
+ */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 depthwise_weight(__global const float *restrict x, __global const float *restrict gy, __global float *restrict partial,
-		 int images, int height, int width, int channels, int out_height, int out_width, int taps_height,
-		 int taps_width, int stride_height, int stride_width, int pad_height, int pad_width, int dilation_height,
-		 int dilation_width, int run)
+		 int height, int width, int channels, int out_height, int out_width, int kernel_height, int kernel_width,
+		 int stride_height, int stride_width, int pad_height, int pad_width, int dilation_height,
+		 int dilation_width, int images, int run, int pitch)
 {
-	const int part = get_group_id(0), parts = get_num_groups(0), taps = taps_height * taps_width;
+	const int part = get_group_id(0), parts = get_num_groups(0);
 	const int image_begin = (int)((long)images * part / parts), image_end = (int)((long)images * (part + 1) / parts);
-	const int channel_begin = (int)get_group_id(1) * run, channel_end = min(channels, channel_begin + run);
-	const int begin = inside_begin(-pad_width, stride_width);
-	const int end = inside_end(-pad_width, stride_width, (taps_width - 1) * dilation_width, width, out_width);
+	const int begin = (int)get_group_id(1) * run, end = min(channels, begin + run);
+	const long row_pitch = (long)width * channels;
 
 	for (int image = image_begin; image < image_end; image++)
-		for (int p = 0; p < out_height; p++) {
-			const int top = p * stride_height - pad_height;
-			const int row_inside = top >= 0 && top + (taps_height - 1) * dilation_height < height;
-			const int next = clamp(top + stride_height + (taps_height - 1) * dilation_height, 0, height - 1);
-			for (int first = 0; first < taps; first += TAPS) {
-				int c = channel_begin;
-#define WIDTH VECTOR
-				for (; c <= channel_end - VECTOR; c += VECTOR)
-					WEIGHT_ROW
-#undef WIDTH
-#define WIDTH 1
-				for (; c < channel_end; c++)
-					WEIGHT_ROW
+		for (int p = 0; p < out_height; p++)
+			for (int q = 0; q < out_width; q += PIXELS) {
+				const int top = p * stride_height - pad_height, left = q * STRIDE_WIDTH - PAD_WIDTH;
+				const int fresh = image == image_begin && p == 0 && q == 0, whole = q + PIXELS <= out_width;
+				const int within = top >= 0 && top + (kernel_height - 1) * dilation_height < height && left >= 0 &&
+						   left + (PIXELS - 1L) * STRIDE_WIDTH + (KERNEL_WIDTH - 1) * DILATION_WIDTH < width;
+				for (int first_row = 0; first_row < KERNEL_HEIGHT; first_row += TILE / TILE_WIDTH)
+					for (int first_column = 0; first_column < KERNEL_WIDTH; first_column += TILE_WIDTH)
+						if (whole && within)
+							BLOCK_WEIGHT(STEP, UNROLL, PIXELS)
+						else if (whole)
+							BLOCK_WEIGHT(STEP_EDGE, UNROLL, PIXELS)
+						else
+							BLOCK_WEIGHT(STEP_EDGE, , out_width - q)
 			}
-		}
 }
 
-/* ids: channel, tap. gradient is [channel][tap] */
-#define PART(part) partial[((part) * taps + tap) * channels + c]
-__kernel void sum_depthwise_parts(__global const float *restrict partial, __global float *restrict gradient, int parts, int slices)
+/* ids: channel, tap. gradient is [channel][tap]; the last vector of a tap's sums ends with the last channel */
+#define PART(part) partial[(part) * taps * pitch + at]
+__kernel void sum_depthwise_parts(__global const float *restrict partial, __global float *restrict gradient, int parts,
+				  int slices, int pitch)
 {
 	const size_t c = get_global_id(0), tap = get_global_id(1), channels = get_global_size(0), taps = get_global_size(1);
+	const size_t at = tap * pitch + (c + VECTOR < (size_t)pitch ? c : c + pitch - channels);
 	LW_SUM_PARTS(float, sum, parts, slices, PART)
 
 	gradient[c * taps + tap] = sum + LW_ZERO(parts);

@@ -350,7 +350,7 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 	if (!lw_tile_applies(context->device))
 		return 0;
 	if (lw_conv_is_depthwise(conv))
-		return lw_conv_depthwise_choices(context, conv, pass, list, capacity);
+		return lw_conv_depthwise_choices(conv, pass, list, capacity);
 	if (pass == LW_PASS_WEIGHT)
 		return lw_conv_cpu_weight_choices(context, conv, list, capacity);
 	/* pixels without a stride are one long row */
