@@ -199,33 +199,30 @@ static inline vector load_some(__global const float *from, int count)
 #define LOAD_HALF_INPUT(j) d##j = middle[i * SIZE + j];
 #define STORE_INPUT(j) LW_STORE(VECTOR, o##j, to + (i * SIZE + j) * point_pitch);
 
-/* The tile whose first pixel is (top, left) to its points: v is its place, point_pitch from point to point, block_pitch from block to block of channels. */
-static inline void transform_input(__global const float *image, SPACE float *v, size_t point_pitch, size_t block_pitch,
-				   int top, int left, int height, int width, int channels)
+/* VECTOR channels from c of the tile whose first pixel is (top, left) to their points, point_pitch apart. */
+static inline void transform_channels(__global const float *image, SPACE float *to, size_t point_pitch, int top, int left, int height,
+				      int width, int channels, int c)
 {
 	const bool inside = top >= 0 && left >= 0 && top + SIZE <= height && left + SIZE <= width;
 	const int pitch = width * channels;
+	vector middle[SIZE * SIZE];
+	EACH_POINT(DECLARE_IN)
+	EACH_POINT(DECLARE_OUT)
 
-	for (int c = 0; c < channels; c += VECTOR) {
-		SPACE float *to = v + (c / BLOCK) * block_pitch + c % BLOCK;
-		vector middle[SIZE * SIZE];
-		EACH_POINT(DECLARE_IN)
-		EACH_POINT(DECLARE_OUT)
-		for (int j = 0; j < SIZE; j++) {
-			const int at = top * pitch + (left + j) * channels + c;
-			if (inside && c + VECTOR <= channels) {
-				EACH_POINT(LOAD_INNER)
-			} else {
-				EACH_POINT(LOAD_OUTER)
-			}
-			TRANSFORM_INPUT
-			EACH_POINT(KEEP_INPUT)
+	for (int j = 0; j < SIZE; j++) {
+		const int at = top * pitch + (left + j) * channels + c;
+		if (inside && c + VECTOR <= channels) {
+			EACH_POINT(LOAD_INNER)
+		} else {
+			EACH_POINT(LOAD_OUTER)
 		}
-		for (int i = 0; i < SIZE; i++) {
-			EACH_POINT(LOAD_HALF_INPUT)
-			TRANSFORM_INPUT
-			EACH_POINT(STORE_INPUT)
-		}
+		TRANSFORM_INPUT
+		EACH_POINT(KEEP_INPUT)
+	}
+	for (int i = 0; i < SIZE; i++) {
+		EACH_POINT(LOAD_HALF_INPUT)
+		TRANSFORM_INPUT
+		EACH_POINT(STORE_INPUT)
 	}
 }
 
@@ -328,9 +325,11 @@ winograd_fused(__global const float *restrict x, __global const float *restrict 
 
 	for (int t = 0; t < count; t++) {
 		const int image = (first + t) / image_tiles, tile = (first + t) % image_tiles;
-		transform_input(x + (size_t)image * height * width * channels, v + t * BLOCK, point_pitch, block_pitch,
-				tile / tiles_across * OUTPUTS - pad_height, tile % tiles_across * OUTPUTS - pad_width, height,
-				width, channels);
+		for (int c = 0; c < channels; c += VECTOR)
+			transform_channels(x + (size_t)image * height * width * channels,
+					   v + t * BLOCK + c / BLOCK * block_pitch + c % BLOCK, point_pitch,
+					   tile / tiles_across * OUTPUTS - pad_height, tile % tiles_across * OUTPUTS - pad_width,
+					   height, width, channels, c);
 	}
 	for (int block = get_group_id(1); block < blocks; block += get_num_groups(1)) {
 		for (int point = 0; point < WINOGRAD_POINTS; point++)
@@ -354,21 +353,23 @@ winograd_fused(__global const float *restrict x, __global const float *restrict 
  * v_at V, from m_at M, which is [block of LANES outputs][point][pitch][LANES].
  */
 
-/* ids: share of the tiles */
+/* ids: share of the tiles, block of channels: points are pages apart, and so what lies together in each is written in a row */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 winograd_input(__global const float *restrict x, __global float *restrict workspace, int v_at, int first, int tiles, int pitch,
 	       int height, int width, int channels, int pad_height, int pad_width, int tiles_down, int tiles_across)
 {
-	__global float *v = workspace + v_at;
+	const int share = get_group_id(0), shares = get_num_groups(0), begin = (int)get_group_id(1) * BLOCK;
 	const int image_tiles = tiles_down * tiles_across;
 	const size_t block_pitch = (size_t)pitch * BLOCK;
 	const size_t point_pitch = (channels + BLOCK - 1) / BLOCK * block_pitch;
+	__global float *v = workspace + v_at + get_group_id(1) * block_pitch;
 
-	for (int t = get_group_id(0); t < tiles; t += get_num_groups(0)) {
+	for (int t = (int)((long)tiles * share / shares); t < (int)((long)tiles * (share + 1) / shares); t++) {
 		const int image = (first + t) / image_tiles, tile = (first + t) % image_tiles;
-		transform_input(x + (size_t)image * height * width * channels, v + (size_t)t * BLOCK, point_pitch, block_pitch,
-				tile / tiles_across * OUTPUTS - pad_height, tile % tiles_across * OUTPUTS - pad_width, height,
-				width, channels);
+		for (int c = begin; c < min(begin + BLOCK, channels); c += VECTOR)
+			transform_channels(x + (size_t)image * height * width * channels, v + t * BLOCK + c % BLOCK, point_pitch,
+					   tile / tiles_across * OUTPUTS - pad_height, tile % tiles_across * OUTPUTS - pad_width,
+					   height, width, channels, c);
 	}
 }
 

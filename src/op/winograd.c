@@ -272,6 +272,7 @@ static lw_status run_fused(const winograd_run *r)
 static lw_status spread_input(const winograd_run *r, int first, int tiles, int pitch)
 {
 	const lw_tile tile = {r->tile.vector, r->tile.vectors, 1};
+	const int blocks = (int)(padded_channels(&r->p) / BLOCK);
 	lw_launch launch;
 
 	LW_TRY(begin(r->context, "winograd_input", r->choice, &tile, &launch));
@@ -286,7 +287,8 @@ static lw_status spread_input(const winograd_run *r, int first, int tiles, int p
 	lw_conv_pair(&launch, r->p.pad);
 	lw_arg_int(&launch, r->p.down);
 	lw_arg_int(&launch, r->p.across);
-	return enqueue(r->context, &launch, (size_t)lw_min_int(tiles, 4 * lw_tile_groups(r->context->device)), 1);
+	return enqueue(r->context, &launch, (size_t)lw_min_int(tiles, (4 * lw_tile_groups(r->context->device) + blocks - 1) / blocks),
+		       (size_t)blocks);
 }
 
 static lw_status spread_multiply(const winograd_run *r, int tiles, int pitch)
