@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 
 /* "LWtn" in the file's header: the file is ours. */
-enum { APPLICATION_ID = 0x4c57746e, SCHEMA_VERSION = 1, BUSY_MILLISECONDS = 2000 };
+enum { APPLICATION_ID = 0x4c57746e, SCHEMA_VERSION = 1, BUSY_MILLISECONDS = 5000 };
 
 typedef struct finding {
 	char *key, *choice;

@@ -26,8 +26,9 @@ static bool applies(const lw_conv *conv, lw_pass pass)
 	for (int i = 0; i < 2; i++)
 		if (conv->kernel[i] != 1 || conv->pad[i])
 			return false;
-	/* only for weights, and where rows of pixels are equally far apart from one image to the next */
-	if (is_strided(conv) && (pass != LW_PASS_WEIGHT || conv->input[0] != conv->stride[0] * conv->output[0]))
+	/* only for weights, and where rows of pixels are equally far apart from one image to the next; a stride may be beyond the input */
+	if (is_strided(conv) && (pass != LW_PASS_WEIGHT || conv->stride[1] > conv->input[1] ||
+				 (long)conv->stride[0] * conv->output[0] != conv->input[0]))
 		return false;
 	/* else the parts of the batch are not those of the pixels */
 	return conv->groups == 1 && (pass != LW_PASS_WEIGHT || conv->images % conv->parts == 0);
@@ -43,12 +44,13 @@ static bool suits(const lw_conv *conv, lw_pass pass)
 
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
-	const lw_gemm gemm = gemm_of(conv, pass);
 	lw_choice found[LW_MAX_CHOICES];
 	int count, kept = 0;
+	lw_gemm gemm;
 
 	if (!applies(conv, pass) || (context->force_variant < 0 && !suits(conv, pass)))
 		return 0;
+	gemm = gemm_of(conv, pass);
 	count = lw_gemm_choices(context, &gemm, found);
 	for (int i = 0; i < count && kept < capacity; i++)
 		if (found[i].family == LW_GEMM_CPU || found[i].family == LW_GEMM_OUTER) {

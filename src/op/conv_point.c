@@ -47,7 +47,8 @@ lw_status lw_conv_point_launch(const lw_op_context *context, const lw_conv_pass 
 	lw_arg_int(&launch, p->channels);
 	lw_arg_int(&launch, p->outputs);
 	lw_arg_int(&launch, p->input[0] * p->input[1] * p->all_channels);
-	lw_arg_int(&launch, p->stride[0] * p->input[1] * p->all_channels);
+	/* a stride may be far beyond the one row that it leaves */
+	lw_arg_int(&launch, p->output[0] > 1 ? p->stride[0] * p->input[1] * p->all_channels : 0);
 	lw_arg_int(&launch, p->stride[1] * p->all_channels);
 	lw_conv_place_arguments(&launch, p);
 	lw_arg_int(&launch, tiles);
