@@ -415,8 +415,7 @@ static void drop_lost(lw_plan *plan)
 	}
 }
 
-/* Nothing is to be under way in memory that is let go: also where a device failed in the middle of a step. */
-static void settle(lw_plan *plan)
+void lw_plan_settle(lw_plan *plan)
 {
 	for (size_t i = 0; i < plan->member_count; i++) {
 		lw_queue *queues[] = {plan->members[i].queue, plan->members[i].updates, plan->members[i].transfers};
@@ -429,7 +428,7 @@ static void settle(lw_plan *plan)
 
 void lw_plan_disband(lw_plan *plan)
 {
-	settle(plan);
+	lw_plan_settle(plan);
 	for (size_t i = 0; i < plan->lane_count; i++)
 		lw_lane_clear(&plan->lanes[i]);
 	for (size_t i = 0; i < plan->owner_count; i++)

@@ -275,6 +275,8 @@ static inline int lw_plan_rank_count(const lw_plan *plan) { return plan->ranks ?
 /* (Re)makes rows, parcels, lanes and owners for the groups as they are frozen now and the devices that are left. */
 lw_status lw_plan_arrange(lw_plan *plan);
 void lw_plan_disband(lw_plan *plan);
+/* Waits until nothing is under way in memory that may be let go, the caller's too: also where a device failed in the middle of a step. */
+void lw_plan_settle(lw_plan *plan);
 /* Whether lanes should be given other shares than they have, by what was measured. */
 lw_status lw_plan_weigh(lw_plan *plan, bool *unbalanced);
 

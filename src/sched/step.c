@@ -140,7 +140,10 @@ static lw_status insist(lw_plan *plan, lw_status (*attempt)(lw_plan *plan, void 
 			before = plan->lost_count;
 			status = go_on_without(plan, status);
 		} while (status != LW_OK && plan->lost_count != before);
-		LW_TRY(status);
+		if (status != LW_OK) {
+			lw_plan_settle(plan);
+			return status;
+		}
 	}
 }
 
