@@ -32,11 +32,10 @@ static double tile_cost(const lw_tile *tile)
 	return (lw_max_int(lw_max_int(steps, loads), 8) + 0.1 * loads) / (tile->rows * lw_tile_lanes(tile));
 }
 
-/* The tiles that divide the product, the best two in front; returns how many. */
+/* The tiles that divide the product, the best two of them; returns how many. */
 static int best_tiles(const lw_op_context *context, const lw_gemm *g, lw_tile best[2])
 {
 	const int native = lw_op_vector_width(context->device, LW_TILE_WIDE), most_sums = native == LW_TILE_WIDE ? 28 : 12;
-	double costs[2] = {0};
 	int vector = native, count = 0;
 
 	while (vector > 4 && g->n % vector)
@@ -44,23 +43,19 @@ static int best_tiles(const lw_op_context *context, const lw_gemm *g, lw_tile be
 	for (int vectors = 4; vectors >= 1; vectors--)
 		for (int rows = 14; rows >= 1; rows--) {
 			const lw_tile tile = {.vector = vector, .vectors = vectors, .rows = rows};
-			const double cost = tile_cost(&tile);
+			int at = count;
 			if (rows * vectors > most_sums || g->m % rows || g->n % lw_tile_lanes(&tile))
 				continue;
-			if (count == 0 || cost < costs[0]) {
+			while (at > 0 && tile_cost(&best[at - 1]) > tile_cost(&tile))
+				at--;
+			if (at == 0 && count)
 				best[1] = best[0];
-				costs[1] = costs[0];
-				best[0] = tile;
-				costs[0] = cost;
-				count = lw_min_int(count + 1, 2);
-			} else if (count == 1 || cost < costs[1]) {
-				best[1] = tile;
-				costs[1] = cost;
-				count = 2;
-			}
+			if (at < 2)
+				best[at] = tile;
+			count = lw_min_int(count + 1, 2);
 		}
 	/* few rows or columns leave too little to a load: others cut products better */
-	while (count && context->force_variant < 0 && costs[count - 1] * vector > 1.4)
+	while (count && context->force_variant < 0 && tile_cost(&best[count - 1]) * vector > 1.4)
 		count--;
 	return count;
 }
@@ -130,7 +125,7 @@ static lw_status run(const lw_op_context *context, const lw_gemm *g, const lw_ch
 	lw_arg_int(&launch, g->ldb);
 	lw_arg_int(&launch, g->b_line ? g->b_line : g->k);
 	lw_arg_int(&launch, g->b_line_pitch);
-	lw_arg_int(&launch, lw_max_int(g->parts, 1));
+	lw_arg_int(&launch, g->parts);
 	lw_arg_int(&launch, t[DEPTH]);
 	lw_arg_local(&launch, local_floats(choice) * sizeof(float));
 	launch.dimensions = 3;
