@@ -112,33 +112,7 @@ conv_forward(__global const float *restrict x, __global const float *restrict pa
 							}
 						}
 					}
-				if (bias) {
-					LOAD_VECTORS(w)
-					LW_EACH(ROWS, BIAS)
-				}
-				LW_EACH(ROWS, END)
-				if (relu) {
-					LW_EACH(ROWS, RELU)
-				}
-				if (lanes == LANES && across - q >= ROWS) {
-					__global float *to = out;
-					const size_t pitch = y_pixel;
-					if (mask_x) {
-						LW_EACH(ROWS, MASK)
-					}
-					LW_EACH(ROWS, STORE)
-				} else {
-					__local float *to = tile;
-					const size_t pitch = LANES;
-					LW_EACH(ROWS, STORE)
-					for (int i = 0; i < min(ROWS, across - q); i++, out += y_pixel, mask += mask_x ? y_pixel : 0) {
-						int j = 0;
-						for (; !mask_x && j <= lanes - VECTOR; j += VECTOR)
-							LW_STORE(VECTOR, LW_LOAD(VECTOR, tile + i * LANES + j), out + j);
-						for (; j < lanes; j++)
-							out[j] = mask_x && mask[j] <= 0.0f ? 0.0f : tile[i * LANES + j];
-					}
-				}
+				FINISH_OUTPUTS(y_pixel, 0, min(ROWS, across - q), lanes, tile)
 			}
 	}
 }

@@ -48,6 +48,7 @@ conv_point(__global const float *restrict x, __global const float *restrict pack
 			__global const float *w = packed + packed_base + (group * blocks + block) * block_size;
 			const size_t at = y_base + (size_t)image * y_image + (size_t)p * y_row + (size_t)q * y_pixel +
 					  group * outputs + block * LANES;
+			__global float *out = y + at;
 			__global const float *mask = mask_x + (mask_x ? at : 0);
 			/* each block asks for its part of the tile in the same place of the next work-group */
 			const int hints = index + tiles < all ? ahead_lines : 0;
@@ -64,31 +65,7 @@ conv_point(__global const float *restrict x, __global const float *restrict pack
 			}
 			for (; left > 0; left--)
 				ONE_STEP
-			if (bias) {
-				LOAD_VECTORS(w)
-				LW_EACH(ROWS, BIAS)
-			}
-			LW_EACH(ROWS, END)
-			if (relu) {
-				LW_EACH(ROWS, RELU)
-			}
-			if (lanes == LANES && done == 0) {
-				__global float *to = y + at;
-				const size_t pitch = y_pixel;
-				if (mask_x) {
-					LW_EACH(ROWS, MASK)
-				}
-				LW_EACH(ROWS, STORE)
-			} else {
-				__local float *to = tile;
-				const size_t pitch = LANES;
-				LW_EACH(ROWS, STORE)
-				for (int i = done; i < ROWS; i++) {
-					__global float *out = y + at + (size_t)i * y_pixel;
-					for (int j = 0; j < lanes; j++)
-						out[j] = mask_x && mask[(size_t)i * y_pixel + j] <= 0.0f ? 0.0f : tile[i * LANES + j];
-				}
-			}
+			FINISH_OUTPUTS(y_pixel, done, ROWS, lanes, tile)
 			start += ROWS;
 			if (start >= out_width) {
 				start = 0;

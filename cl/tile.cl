@@ -70,6 +70,41 @@ typedef vector __attribute__((aligned(4))) loose_vector;
 #define LOAD_VECTORS(p) LOAD_VECTOR(p, 0) LOAD_VECTOR(p, 1) LOAD_VECTOR(p, 2) LOAD_VECTOR(p, 3)
 #endif
 
+/*
+ * What ends a tile of a convolution's outputs: the bias, which lies behind the weights at w, + LW_ZERO, relu and the mask. Rows
+ * first .. last - 1, `lanes` outputs of each, go to out + row * row_pitch; mask, laid out as out, may be NULL; room is a
+ * tile in local memory, by which what is not whole goes. Kernels have the names bias, relu, zero, w, mask and out.
+ */
+#define FINISH_OUTPUTS(row_pitch, first, last, lanes, room)                                                            \
+	if (bias) {                                                                                                    \
+		LOAD_VECTORS(w)                                                                                        \
+		LW_EACH(ROWS, BIAS)                                                                                    \
+	}                                                                                                              \
+	LW_EACH(ROWS, END)                                                                                             \
+	if (relu) {                                                                                                    \
+		LW_EACH(ROWS, RELU)                                                                                    \
+	}                                                                                                              \
+	if ((lanes) == LANES && (first) == 0 && (last) == ROWS) {                                                      \
+		__global float *to = out;                                                                              \
+		const size_t pitch = row_pitch;                                                                        \
+		if (mask) {                                                                                            \
+			LW_EACH(ROWS, MASK)                                                                            \
+		}                                                                                                      \
+		LW_EACH(ROWS, STORE)                                                                                   \
+	} else {                                                                                                       \
+		__local float *to = room;                                                                              \
+		const size_t pitch = LANES;                                                                            \
+		LW_EACH(ROWS, STORE)                                                                                   \
+		for (int i = first; i < (last); i++) {                                                                 \
+			const size_t row = (size_t)i * (row_pitch);                                                    \
+			int j = 0;                                                                                     \
+			for (; !mask && j <= (lanes) - VECTOR; j += VECTOR)                                            \
+				LW_STORE(VECTOR, LW_LOAD(VECTOR, room + i * LANES + j), out + row + j);                \
+			for (; j < (lanes); j++)                                                                       \
+				out[row + j] = mask && mask[row + j] <= 0.0f ? 0.0f : room[i * LANES + j];             \
+		}                                                                                                      \
+	}
+
 /* Four rows of 4 floats become to[0..3], to[pitch ..], to[2 * pitch ..], to[3 * pitch ..]. */
 #define TRANSPOSE4(r0, r1, r2, r3, to, pitch)                                                                          \
 	{                                                                                                              \

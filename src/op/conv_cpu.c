@@ -62,7 +62,7 @@ static void tiling_of(const lw_choice *choice, lw_conv_tiling *tile)
 	};
 }
 
-void lw_conv_weight_arguments(lw_launch *launch, const lw_conv_pass *p)
+static void weight_arguments(lw_launch *launch, const lw_conv_pass *p)
 {
 	lw_conv_pair(launch, p->taps);
 	lw_arg_int(launch, p->first[0]);
@@ -91,7 +91,7 @@ lw_status lw_conv_pack(const lw_op_context *context, const lw_conv_pass *p, int 
 	lw_arg_int(&launch, p->group_step);
 	lw_arg_int(&launch, p->out_step);
 	lw_arg_int(&launch, p->channel_step);
-	lw_conv_weight_arguments(&launch, p);
+	weight_arguments(&launch, p);
 	launch.dimensions = 3;
 	launch.global[0] = (size_t)((p->channels + run - 1) / run);
 	launch.global[1] = (size_t)blocks;
@@ -101,7 +101,7 @@ lw_status lw_conv_pack(const lw_op_context *context, const lw_conv_pass *p, int 
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-void lw_conv_pass_arguments(lw_launch *launch, const lw_conv_pass *p)
+static void pass_arguments(lw_launch *launch, const lw_conv_pass *p)
 {
 	lw_conv_pair(launch, p->taps);
 	lw_conv_pair(launch, p->stride);
@@ -136,41 +136,40 @@ static void tell_ahead(lw_launch *launch, const lw_conv_pass *p, const lw_conv_t
 }
 
 /* By way of a slab. */
-static lw_status launch_pass(const lw_op_context *context, const lw_conv_pass *p, const lw_conv_tiling *of, const lw_conv_pass_buffers *b)
+static lw_status launch_pass(const lw_op_context *context, const lw_conv_pass *p, const lw_conv_tiling *tile, const lw_conv_pass_buffers *b)
 {
 	const long groups = lw_tile_groups(context->device);
-	const lw_conv_tiling tile = *of;
 	lw_variant variant;
 	lw_launch launch;
 	long tiles;
 
-	variant = lw_tile_variant("conv_cpu", "conv_forward", &tile.tile);
+	variant = lw_tile_variant("conv_cpu", "conv_forward", &tile->tile);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, b->x);
 	lw_arg_buf(&launch, b->packed);
 	lw_arg_buf(&launch, b->y);
 	lw_arg_buf(&launch, b->mask);
-	lw_arg_local(&launch, tile.local_floats * sizeof(float));
+	lw_arg_local(&launch, tile->local_floats * sizeof(float));
 	lw_conv_pair(&launch, p->input);
 	lw_arg_int(&launch, p->all_channels);
 	lw_arg_int(&launch, p->channels);
 	lw_conv_pair(&launch, p->output);
 	lw_arg_int(&launch, p->outputs);
-	lw_conv_pass_arguments(&launch, p);
-	lw_arg_int(&launch, tile.height);
-	lw_arg_int(&launch, tile.width);
+	pass_arguments(&launch, p);
+	lw_arg_int(&launch, tile->height);
+	lw_arg_int(&launch, tile->width);
 	lw_arg_int(&launch, lw_conv_pixel_pitch(p->channels));
 	lw_conv_place_arguments(&launch, p);
-	lw_arg_int(&launch, tile.blocks);
+	lw_arg_int(&launch, tile->blocks);
 	lw_arg_int(&launch, b->bias ? 1 : 0);
 	lw_arg_int(&launch, b->relu);
-	tell_ahead(&launch, p, &tile);
-	tiles = (long)p->images * ((p->output[0] + tile.height - 1) / tile.height) *
-		((p->output[1] + tile.width - 1) / tile.width);
+	tell_ahead(&launch, p, tile);
+	tiles = (long)p->images * ((p->output[0] + tile->height - 1) / tile->height) *
+		((p->output[1] + tile->width - 1) / tile->width);
 	launch.dimensions = 3;
 	launch.global[0] = (size_t)tiles;
 	launch.global[1] = (size_t)p->groups;
-	launch.global[2] = (size_t)lw_min_int(tile.blocks, (int)((groups + tiles * p->groups - 1) / (tiles * p->groups)));
+	launch.global[2] = (size_t)lw_min_int(tile->blocks, (int)((groups + tiles * p->groups - 1) / (tiles * p->groups)));
 	for (int i = 0; i < 3; i++)
 		launch.local[i] = 1;
 	launch.flops = 2.0 * p->images * p->output[0] * p->output[1] * p->outputs * p->groups * p->channels * p->taps[0] *

@@ -28,9 +28,7 @@ static inline int lw_conv_even(int size, int most, int unit)
 	return lw_min_int(size, (int)lw_round_up((size_t)piece, (size_t)unit));
 }
 
-/* What kernels are told of a pass. */
-void lw_conv_weight_arguments(lw_launch *launch, const lw_conv_pass *p);
-void lw_conv_pass_arguments(lw_launch *launch, const lw_conv_pass *p);
+/* What kernels are told of the place of a pass's output and its packed weights. */
 void lw_conv_place_arguments(lw_launch *launch, const lw_conv_pass *p);
 
 /* What a pass reads and writes: packed has the weights and biases; y ends where mask is not above 0, if there is one, and with relu. */
