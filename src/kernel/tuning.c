@@ -164,7 +164,7 @@ static int check_whole(sqlite3 *database, bool *whole)
 	return code;
 }
 
-/* A new file becomes ours. IMMEDIATE, and looked at again inside: two processes may find it new. */
+/* A new file becomes ours; by IF NOT EXISTS also where another process was first. */
 static int create_schema(sqlite3 *database)
 {
 	static const char sql[] =
@@ -188,13 +188,18 @@ typedef enum verdict { USABLE, NOT_OURS, UNUSABLE } verdict;
 static verdict judge(sqlite3 *database, const char **reason)
 {
 	int64_t application = 0, version = 0, tables = 0;
-	int code = get_number(database, "PRAGMA application_id", &application);
 	bool whole = false;
+	/* one transaction: between two answers another process may begin the file, and half of it would seem another program's */
+	int code = sqlite3_exec(database, "BEGIN", NULL, NULL, NULL);
 
+	if (code == SQLITE_OK)
+		code = get_number(database, "PRAGMA application_id", &application);
 	if (code == SQLITE_OK)
 		code = get_number(database, "PRAGMA user_version", &version);
 	if (code == SQLITE_OK)
 		code = get_number(database, "SELECT count(*) FROM sqlite_master", &tables);
+	if (code == SQLITE_OK)
+		code = sqlite3_exec(database, "COMMIT", NULL, NULL, NULL);
 	if (code == SQLITE_OK && application == 0 && version == 0 && tables == 0) { /* new */
 		code = create_schema(database);
 		application = APPLICATION_ID;

@@ -432,6 +432,44 @@ static void test_processes(void **state)
 	expect("late", "theirs");
 }
 
+/* Processes that begin the file in the same moment use the same one: none takes another's for a foreign file. */
+static void test_begun_at_once(void **state)
+{
+	enum { ROUNDS = 60, PROCESSES = 4 };
+
+	for (int round = 0; round < ROUNDS; round++) {
+		int gate[2];
+		struct stat aside;
+		char other[160];
+
+		begin(state);
+		assert_int_equal(pipe(gate), 0);
+		for (int p = 0; p < PROCESSES; p++) {
+			lw_tuning *tuning;
+			char nothing;
+			pid_t child = fork();
+
+			assert_true(child >= 0);
+			if (child)
+				continue;
+			close(gate[1]);
+			bool fine = read(gate[0], &nothing, 1) == 0; /* until the gate is closed */
+			fine = fine && lw_tuning_open(&tuning, device, NULL) == LW_OK;
+			_exit(fine && lw_tuning_lasts(tuning) ? 0 : 1);
+		}
+		close(gate[0]);
+		close(gate[1]);
+		for (int p = 0; p < PROCESSES; p++) {
+			int status;
+
+			assert_true(wait(&status) > 0);
+			assert_int_equal(status, 0);
+		}
+		snprintf(other, sizeof other, "%s.bad1", path);
+		assert_int_not_equal(stat(other, &aside), 0);
+	}
+}
+
 /* It is asked for every launch. */
 static void test_fast(void **state)
 {
@@ -462,6 +500,7 @@ int main(void)
 		cmocka_unit_test_setup(test_damaged, begin),   cmocka_unit_test_setup(test_foreign, begin),
 		cmocka_unit_test_setup(test_rows, begin),      cmocka_unit_test_setup(test_locked, begin),
 		cmocka_unit_test_setup(test_read_only, begin), cmocka_unit_test_setup(test_processes, begin),
+		cmocka_unit_test_setup(test_begun_at_once, begin),
 		cmocka_unit_test_setup(test_fast, begin),      cmocka_unit_test_setup(test_no_place, begin),
 	};
 	char command[128];
