@@ -37,7 +37,7 @@ begin() { # folder of checkpoints; a run without an end, past its first steps
 	"${mpirun[@]}" -np 3 "$command" train recipe.yaml "${same[@]}" --set train.steps=1000000 --checkpoint "$1" --log endless.jsonl \
 		>endless.out 2>&1 &
 	child=$!
-	for _ in $(seq 300); do
+	for _ in $(seq 1000); do
 		[ ! -e endless.jsonl ] || [ "$(grep -c step endless.jsonl)" -lt 30 ] || return 0
 		sleep 0.1
 	done
@@ -46,7 +46,7 @@ begin() { # folder of checkpoints; a run without an end, past its first steps
 
 expect_end() { # of what begin began: soon, and with an error
 	local code=0
-	for _ in $(seq 300); do
+	for _ in $(seq 1000); do
 		kill -0 $child 2>/dev/null || break
 		sleep 0.1
 	done
@@ -54,7 +54,11 @@ expect_end() { # of what begin began: soon, and with an error
 	wait $child || code=$?
 	child=
 	[ $code != 0 ] || fail "the run ended as if nothing had been: $(cat endless.out)"
-	! pgrep -f "^$command train recipe.yaml .*--checkpoint $1 " || fail "processes are left"
+	for _ in $(seq 100); do # mpirun does not wait for the last of them
+		pgrep -f "^$command train recipe.yaml .*--checkpoint $1 " >/dev/null || return 0
+		sleep 0.1
+	done
+	fail "processes are left: $(pgrep -af "^$command train recipe.yaml .*--checkpoint $1 ")"
 }
 
 begin killed
