@@ -38,20 +38,22 @@
 
 #if WINOGRAD_SIZE == 4
 #define EACH_POINT(F) F(0) F(1) F(2) F(3)
-#define TRANSFORM_INPUT WINOGRAD_INPUT_4(vector, d0, d1, d2, d3, o0, o1, o2, o3)
 #else
 #define EACH_POINT(F) F(0) F(1) F(2) F(3) F(4) F(5)
-#define TRANSFORM_INPUT WINOGRAD_INPUT_6(vector, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
 #endif
+/* n: the tile's outputs on that side */
 #if WINOGRAD_OUTPUTS == 4
 #define EACH_OUTPUT(F) F(0) F(1) F(2) F(3)
-#define TRANSFORM_OUTPUT WINOGRAD_OUTPUT_4_3(vector, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3)
+#define TRANSFORM_INPUT(n) WINOGRAD_INPUT_4_3(vector, n, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
+#define TRANSFORM_OUTPUT(n) WINOGRAD_OUTPUT_4_3(vector, n, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3)
 #elif WINOGRAD_TAPS == 3
 #define EACH_OUTPUT(F) F(0) F(1)
-#define TRANSFORM_OUTPUT WINOGRAD_OUTPUT_2_3(vector, d0, d1, d2, d3, o0, o1)
+#define TRANSFORM_INPUT(n) WINOGRAD_INPUT_4(vector, d0, d1, d2, d3, o0, o1, o2, o3)
+#define TRANSFORM_OUTPUT(n) WINOGRAD_OUTPUT_2_3(vector, d0, d1, d2, d3, o0, o1)
 #else
 #define EACH_OUTPUT(F) F(0) F(1)
-#define TRANSFORM_OUTPUT WINOGRAD_OUTPUT_2_5(vector, d0, d1, d2, d3, d4, d5, o0, o1)
+#define TRANSFORM_INPUT(n) WINOGRAD_INPUT_6(vector, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
+#define TRANSFORM_OUTPUT(n) WINOGRAD_OUTPUT_2_5(vector, d0, d1, d2, d3, d4, d5, o0, o1)
 #endif
 #if WINOGRAD_TAPS == 5
 #define EACH_TAP(F) F(0) F(1) F(2) F(3) F(4)
@@ -66,6 +68,48 @@
 
 #define DECLARE_IN(i) vector d##i;
 #define DECLARE_OUT(i) vector o##i;
+
+/*
+ * Tiles are numbered over all images by what they are: those of a right edge that fewer outputs are left for, whole ones, those
+ * of a lower edge, those of a corner; so the tiles that take a point are neighbours. WHOLE: how many whole ones there are on a side
+ * of `length` outputs; where tiles are never trimmed, all.
+ */
+#if WINOGRAD_OUTPUTS == 4
+#define WHOLE(length) ((length) / OUTPUTS)
+#else
+#define WHOLE(length) (((length) + OUTPUTS - 1) / OUTPUTS)
+#endif
+
+/* The image of tile t, and the row and the column of its first output; height and width are those of the outputs. */
+static inline int3 find_tile(int t, int images, int height, int width)
+{
+	const int down = WHOLE(height), across = WHOLE(width);
+	const int right = across * OUTPUTS < width ? images * down : 0, whole = images * down * across;
+	const int below = down * OUTPUTS < height ? images * across : 0;
+
+	if (t < right)
+		return (int3)(t / down, t % down * OUTPUTS, across * OUTPUTS);
+	t -= right;
+	if (t < whole)
+		return (int3)(t / (down * across), t / across % down * OUTPUTS, t % across * OUTPUTS);
+	t -= whole;
+	if (t < below)
+		return (int3)(t / across, down * OUTPUTS, t % across * OUTPUTS);
+	return (int3)(t - below, down * OUTPUTS, across * OUTPUTS);
+}
+
+/* The first of the tiles that take a point, and the one after the last. */
+static inline int2 tiles_of(int point, int images, int height, int width)
+{
+	const int down = WHOLE(height), across = WHOLE(width), rows = height - down * OUTPUTS, columns = width - across * OUTPUTS;
+	const int right = columns > 0 ? images * down : 0, whole = images * down * across;
+	const int below = rows > 0 ? images * across : 0, corner = rows > 0 && columns > 0 ? images : 0;
+	const bool lower = rows <= 0 || WINOGRAD_HAS_POINT(point / SIZE, rows);
+	const bool righter = columns <= 0 || WINOGRAD_HAS_POINT(point % SIZE, columns);
+	const int begin = righter ? 0 : right;
+
+	return (int2)(begin, right + whole + (lower ? below : 0) + (lower && righter ? corner : 0));
+}
 
 /* One value of each of VECTOR filters, out_step apart, of which there are `count`. The vector is written out: compilers make slow scatters of a loop. */
 #if VECTOR == 16
@@ -197,11 +241,16 @@ static inline vector load_some(__global const float *from, int count)
 		d##i = load_some(image + (at + i * pitch), channels - c);
 #define KEEP_INPUT(i) middle[i * SIZE + j] = o##i;
 #define LOAD_HALF_INPUT(j) d##j = middle[i * SIZE + j];
-#define STORE_INPUT(j) LW_STORE(VECTOR, o##j, to + (i * SIZE + j) * point_pitch);
+#define STORE_INPUT(j)                                                                                                 \
+	if (WINOGRAD_HAS_POINT(j, columns))                                                                            \
+		LW_STORE(VECTOR, o##j, to + (i * SIZE + j) * point_pitch);
 
-/* VECTOR channels from c of the tile whose first pixel is (top, left) to their points, point_pitch apart. */
-static inline void transform_channels(__global const float *image, SPACE float *to, size_t point_pitch, int top, int left, int height,
-				      int width, int channels, int c)
+/*
+ * VECTOR channels from c of the tile whose first pixel is (top, left), and that has outputs in so many rows and columns, to
+ * the points that it takes, point_pitch apart
+ */
+static inline void transform_channels(__global const float *image, SPACE float *to, size_t point_pitch, int top, int left, int rows,
+				      int columns, int height, int width, int channels, int c)
 {
 	const bool inside = top >= 0 && left >= 0 && top + SIZE <= height && left + SIZE <= width;
 	const int pitch = width * channels;
@@ -209,19 +258,21 @@ static inline void transform_channels(__global const float *image, SPACE float *
 	EACH_POINT(DECLARE_IN)
 	EACH_POINT(DECLARE_OUT)
 
-	for (int j = 0; j < SIZE; j++) {
+	for (int j = 0; j < columns + TAPS - 1; j++) {
 		const int at = top * pitch + (left + j) * channels + c;
 		if (inside && c + VECTOR <= channels) {
 			EACH_POINT(LOAD_INNER)
 		} else {
 			EACH_POINT(LOAD_OUTER)
 		}
-		TRANSFORM_INPUT
+		TRANSFORM_INPUT(rows)
 		EACH_POINT(KEEP_INPUT)
 	}
 	for (int i = 0; i < SIZE; i++) {
+		if (!WINOGRAD_HAS_POINT(i, rows))
+			continue;
 		EACH_POINT(LOAD_HALF_INPUT)
-		TRANSFORM_INPUT
+		TRANSFORM_INPUT(columns)
 		EACH_POINT(STORE_INPUT)
 	}
 }
@@ -282,12 +333,13 @@ static inline void multiply(SPACE const float *v, size_t block_pitch, FILTERS co
 			LW_STORE_PART(VECTOR, result, y + at, count);                                                  \
 	}
 
-/* A tile's points m, point_pitch apart, to its outputs from pixel (top, left) and from output `begin`; y and mask are the image's. */
+/* The points m that a tile takes, point_pitch apart, to its outputs from pixel (top, left) and from output `begin`; y and mask are the image's. */
 static inline void transform_output(SPACE const float *m, size_t point_pitch, __global const float *bias,
 				    __global float *y, __global const float *mask, int top, int left, int height,
 				    int width, int begin, int outputs, int relu)
 {
 	const vector zero = (vector)(LW_ZERO(height));
+	const int rows = WINOGRAD_SIDE(height - top), columns = WINOGRAD_SIDE(width - left);
 
 	for (int first = begin; first < begin + LANES && first < outputs; first += VECTOR) {
 		const int count = outputs - first;
@@ -297,13 +349,15 @@ static inline void transform_output(SPACE const float *m, size_t point_pitch, __
 		EACH_POINT(DECLARE_IN)
 		EACH_OUTPUT(DECLARE_OUT)
 		for (int j = 0; j < SIZE; j++) {
+			if (!WINOGRAD_HAS_POINT(j, columns))
+				continue;
 			EACH_POINT(LOAD_POINT)
-			TRANSFORM_OUTPUT
+			TRANSFORM_OUTPUT(rows)
 			EACH_OUTPUT(KEEP_OUTPUT)
 		}
 		for (int p = 0; p < OUTPUTS && top + p < height; p++) {
 			EACH_POINT(LOAD_HALF_OUTPUT)
-			TRANSFORM_OUTPUT
+			TRANSFORM_OUTPUT(columns)
 			EACH_OUTPUT(FINISH)
 		}
 	}
@@ -314,35 +368,35 @@ static inline void transform_output(SPACE const float *m, size_t point_pitch, __
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 winograd_fused(__global const float *restrict x, __global const float *restrict u, __global const float *restrict bias,
 	       __global float *restrict y, __global const float *restrict mask, __local float *restrict scratch, int tiles,
-	       int height, int width, int channels, int out_height, int out_width, int outputs, int pad_height,
-	       int pad_width, int tiles_down, int tiles_across, int group_tiles, int blocks, int relu)
+	       int images, int height, int width, int channels, int out_height, int out_width, int outputs, int pad_height,
+	       int pad_width, int group_tiles, int blocks, int relu)
 {
 	const int first = (int)get_group_id(0) * group_tiles, count = min(group_tiles, tiles - first);
-	const int image_tiles = tiles_down * tiles_across;
 	const size_t block_pitch = group_tiles * BLOCK;
 	const size_t point_pitch = (channels + BLOCK - 1) / BLOCK * block_pitch;
 	__local float *v = scratch, *m = scratch + WINOGRAD_POINTS * point_pitch;
 
 	for (int t = 0; t < count; t++) {
-		const int image = (first + t) / image_tiles, tile = (first + t) % image_tiles;
+		const int3 tile = find_tile(first + t, images, out_height, out_width);
 		for (int c = 0; c < channels; c += VECTOR)
-			transform_channels(x + (size_t)image * height * width * channels,
-					   v + t * BLOCK + c / BLOCK * block_pitch + c % BLOCK, point_pitch,
-					   tile / tiles_across * OUTPUTS - pad_height, tile % tiles_across * OUTPUTS - pad_width,
-					   height, width, channels, c);
+			transform_channels(x + (size_t)tile.x * height * width * channels,
+					   v + t * BLOCK + c / BLOCK * block_pitch + c % BLOCK, point_pitch, tile.y - pad_height,
+					   tile.z - pad_width, WINOGRAD_SIDE(out_height - tile.y),
+					   WINOGRAD_SIDE(out_width - tile.z), height, width, channels, c);
 	}
 	for (int block = get_group_id(1); block < blocks; block += get_num_groups(1)) {
-		for (int point = 0; point < WINOGRAD_POINTS; point++)
-			for (int t = 0; t < count; t += ROWS)
+		for (int point = 0; point < WINOGRAD_POINTS; point++) {
+			const int2 takers = tiles_of(point, images, out_height, out_width) - first;
+			for (int t = max(0, takers.x / ROWS * ROWS); t < min(count, takers.y); t += ROWS)
 				multiply(v + point * point_pitch + t * BLOCK, block_pitch,
 					 u + ((size_t)block * WINOGRAD_POINTS + point) * channels * LANES,
 					 m + (point * group_tiles + t) * LANES, channels, 0);
+		}
 		for (int t = 0; t < count; t++) {
-			const int image = (first + t) / image_tiles, tile = (first + t) % image_tiles;
-			const size_t at = (size_t)image * out_height * out_width * outputs;
-			transform_output(m + t * LANES, group_tiles * LANES, bias, y + at, mask ? mask + at : mask,
-					 tile / tiles_across * OUTPUTS, tile % tiles_across * OUTPUTS, out_height, out_width,
-					 block * LANES, outputs, relu);
+			const int3 tile = find_tile(first + t, images, out_height, out_width);
+			const size_t at = (size_t)tile.x * out_height * out_width * outputs;
+			transform_output(m + t * LANES, group_tiles * LANES, bias, y + at, mask ? mask + at : mask, tile.y, tile.z,
+					 out_height, out_width, block * LANES, outputs, relu);
 		}
 	}
 }
@@ -356,34 +410,35 @@ winograd_fused(__global const float *restrict x, __global const float *restrict 
 /* ids: share of the tiles, block of channels: points are pages apart, and so what lies together in each is written in a row */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 winograd_input(__global const float *restrict x, __global float *restrict workspace, int v_at, int first, int tiles, int pitch,
-	       int height, int width, int channels, int pad_height, int pad_width, int tiles_down, int tiles_across)
+	       int images, int height, int width, int channels, int out_height, int out_width, int pad_height, int pad_width)
 {
 	const int share = get_group_id(0), shares = get_num_groups(0), begin = (int)get_group_id(1) * BLOCK;
-	const int image_tiles = tiles_down * tiles_across;
 	const size_t block_pitch = (size_t)pitch * BLOCK;
 	const size_t point_pitch = (channels + BLOCK - 1) / BLOCK * block_pitch;
 	__global float *v = workspace + v_at + get_group_id(1) * block_pitch;
 
 	for (int t = (int)((long)tiles * share / shares); t < (int)((long)tiles * (share + 1) / shares); t++) {
-		const int image = (first + t) / image_tiles, tile = (first + t) % image_tiles;
+		const int3 tile = find_tile(first + t, images, out_height, out_width);
 		for (int c = begin; c < min(begin + BLOCK, channels); c += VECTOR)
-			transform_channels(x + (size_t)image * height * width * channels, v + t * BLOCK + c % BLOCK, point_pitch,
-					   tile / tiles_across * OUTPUTS - pad_height, tile % tiles_across * OUTPUTS - pad_width,
-					   height, width, channels, c);
+			transform_channels(x + (size_t)tile.x * height * width * channels, v + t * BLOCK + c % BLOCK, point_pitch,
+					   tile.y - pad_height, tile.z - pad_width, WINOGRAD_SIDE(out_height - tile.y),
+					   WINOGRAD_SIDE(out_width - tile.z), height, width, channels, c);
 	}
 }
 
 #if FORM == 1
 /* ids: block of outputs, point */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-winograd_multiply(__global float *workspace, int v_at, int m_at, int tiles, int pitch, int channels)
+winograd_multiply(__global float *workspace, int v_at, int m_at, int first, int tiles, int pitch, int images, int channels,
+		  int out_height, int out_width)
 {
+	const int2 takers = tiles_of(get_group_id(1), images, out_height, out_width) - first;
 	__global const float *u = workspace, *v = workspace + v_at;
 	__global float *m = workspace + m_at;
 	const size_t panel = (size_t)get_group_id(0) * WINOGRAD_POINTS + get_group_id(1), block_pitch = (size_t)pitch * BLOCK;
 	const size_t point_pitch = (channels + BLOCK - 1) / BLOCK * block_pitch;
 
-	for (int t = 0; t < tiles; t += ROWS)
+	for (int t = max(0, takers.x / ROWS * ROWS); t < min(tiles, takers.y); t += ROWS)
 		multiply(v + get_group_id(1) * point_pitch + (size_t)t * BLOCK, block_pitch, u + panel * channels * LANES,
 			 m + (panel * pitch + t) * LANES, channels, 0);
 }
@@ -391,18 +446,17 @@ winograd_multiply(__global float *workspace, int v_at, int m_at, int tiles, int 
 /* ids: share of the tiles, block of outputs */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 winograd_output(__global const float *restrict workspace, __global const float *restrict bias, __global float *restrict y,
-		__global const float *restrict mask, int m_at, int first, int tiles, int pitch, int out_height,
-		int out_width, int outputs, int tiles_down, int tiles_across, int relu)
+		__global const float *restrict mask, int m_at, int first, int tiles, int pitch, int images, int out_height,
+		int out_width, int outputs, int relu)
 {
 	__global const float *m = workspace + m_at;
-	const int image_tiles = tiles_down * tiles_across, block = get_group_id(1);
+	const int block = get_group_id(1);
 
 	for (int t = get_group_id(0); t < tiles; t += get_num_groups(0)) {
-		const int image = (first + t) / image_tiles, tile = (first + t) % image_tiles;
-		const size_t at = (size_t)image * out_height * out_width * outputs;
+		const int3 tile = find_tile(first + t, images, out_height, out_width);
+		const size_t at = (size_t)tile.x * out_height * out_width * outputs;
 		transform_output(m + ((size_t)block * WINOGRAD_POINTS * pitch + t) * LANES, (size_t)pitch * LANES, bias, y + at,
-				 mask ? mask + at : mask, tile / tiles_across * OUTPUTS, tile % tiles_across * OUTPUTS,
-				 out_height, out_width, block * LANES, outputs, relu);
+				 mask ? mask + at : mask, tile.y, tile.z, out_height, out_width, block * LANES, outputs, relu);
 	}
 }
 #else
@@ -415,11 +469,11 @@ DEFINE_TRANSFORM_FILTER(transform_filter, __local)
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 winograd_chunk(__global const float *restrict weight, __global float *workspace, __global const float *restrict bias,
 	       __global float *restrict y, __global const float *restrict mask, __local float *u, int v_at, int m_at, int tiles,
-	       int pitch, int channels, int out_height, int out_width, int outputs, int out_step, int inner_step, int flip,
-	       int tiles_down, int tiles_across, int group_tiles, int chunk, int relu)
+	       int pitch, int images, int channels, int out_height, int out_width, int outputs, int out_step, int inner_step, int flip,
+	       int group_tiles, int chunk, int relu)
 {
 	const int block = get_group_id(0), begin = (int)get_group_id(1) * group_tiles, end = min(tiles, begin + group_tiles);
-	const int image_tiles = tiles_down * tiles_across, u_pitch = chunk * LANES + BLOCK;
+	const int u_pitch = chunk * LANES + BLOCK;
 	const size_t block_pitch = (size_t)pitch * BLOCK;
 	const size_t point_pitch = (channels + BLOCK - 1) / BLOCK * block_pitch;
 	__global const float *v = workspace + v_at;
@@ -433,17 +487,18 @@ winograd_chunk(__global const float *restrict weight, __global float *workspace,
 				transform_filter(weight + ((size_t)out * out_step + (size_t)(first + c) * inner_step), out_step, flip,
 						 outputs - out, u + c * LANES + lane, u_pitch);
 		}
-		for (int point = 0; point < WINOGRAD_POINTS; point++)
-			for (int t = begin; t < end; t += ROWS)
+		for (int point = 0; point < WINOGRAD_POINTS; point++) {
+			const int2 takers = tiles_of(point, images, out_height, out_width);
+			for (int t = max(begin, takers.x / ROWS * ROWS); t < min(end, takers.y); t += ROWS)
 				multiply(v + point * point_pitch + first / BLOCK * block_pitch + t * BLOCK, block_pitch,
 					 u + point * u_pitch, m + ((size_t)point * pitch + t) * LANES, count, first > 0);
+		}
 	}
 	for (int t = begin; t < end; t++) {
-		const int image = t / image_tiles, tile = t % image_tiles;
-		const size_t at = (size_t)image * out_height * out_width * outputs;
-		transform_output(m + (size_t)t * LANES, (size_t)pitch * LANES, bias, y + at, mask ? mask + at : mask,
-				 tile / tiles_across * OUTPUTS, tile % tiles_across * OUTPUTS, out_height, out_width,
-				 block * LANES, outputs, relu);
+		const int3 tile = find_tile(t, images, out_height, out_width);
+		const size_t at = (size_t)tile.x * out_height * out_width * outputs;
+		transform_output(m + (size_t)t * LANES, (size_t)pitch * LANES, bias, y + at, mask ? mask + at : mask, tile.y, tile.z,
+				 out_height, out_width, block * LANES, outputs, relu);
 	}
 }
 #endif

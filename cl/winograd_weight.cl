@@ -5,10 +5,10 @@
  * is taken from x and M = A gy A^T from its gradient, zeros outside the images. Per point, input channel c and output k, a
  * part of the batch is one chain of fma over V[point][tile][c] * M[point][tile][k], tiles in order; the parts of a slice are
  * added in order, and G^T sum G is its gradient of the weight; slices are joined as LW_SUM_PARTS has it. Every kernel here
- * takes these steps.
+ * takes these steps. A tile that does not take a point (winograd_transform.cl) is left out of its chain, or adds 0 * 0.
  *
- * Transformed tiles are [channels / VECTOR][point][tile][VECTOR], `pitch` tiles apart from point to point, with zeros past
- * the last channel. Sums are register tiles of ROWS outputs times LANES input channels.
+ * Transformed tiles are [channels / VECTOR][point][tile][VECTOR], in global memory of each point those that take it, `pitch`
+ * tiles apart from point to point, with zeros past the last channel. Sums are register tiles of ROWS outputs times LANES input channels.
  *
  * WINOGRAD_OUTPUTS, WINOGRAD_TAPS  as winograd_transform.cl's
  * VECTOR   width of a vector: 1, 4, 8, 16; a multiple of ROWS
@@ -65,24 +65,29 @@ static inline vector load_channels(__global const float *from, int count)
 	return LW_LOAD_PART(VECTOR, from, count);
 }
 
-/* One-dimensional transforms of neighbours, to every `step`-th vector: B^T of the input, A of the output's gradient, G^T of sums. */
-static inline void transform_input(const vector *d, vector *v, int step)
+/*
+ * One-dimensional transforms of neighbours, to every `step`-th vector: B^T of the input, A of the output's gradient, G^T of
+ * sums. n: the tile's outputs on that side
+ */
+static inline void transform_input(const vector *d, vector *v, int step, int n)
 {
 #if SIZE == 4
 	WINOGRAD_INPUT_4(vector, d[0], d[1], d[2], d[3], v[0], v[step], v[2 * step], v[3 * step])
+#elif TAPS == 3
+	WINOGRAD_INPUT_4_3(vector, n, d[0], d[1], d[2], d[3], d[4], d[5], v[0], v[step], v[2 * step], v[3 * step], v[4 * step], v[5 * step])
 #else
 	WINOGRAD_INPUT_6(vector, d[0], d[1], d[2], d[3], d[4], d[5], v[0], v[step], v[2 * step], v[3 * step], v[4 * step], v[5 * step])
 #endif
 }
 
-static inline void transform_gradient(const vector *g, vector *m, int step)
+static inline void transform_gradient(const vector *g, vector *m, int step, int n)
 {
 #if SIZE == 4
 	WINOGRAD_OUTPUT_ADJOINT_2_3(vector, g[0], g[1], m[0], m[step], m[2 * step], m[3 * step])
 #elif OUTPUTS == 2
 	WINOGRAD_OUTPUT_ADJOINT_2_5(vector, g[0], g[1], m[0], m[step], m[2 * step], m[3 * step], m[4 * step], m[5 * step])
 #else
-	WINOGRAD_OUTPUT_ADJOINT_4_3(vector, g[0], g[1], g[2], g[3], m[0], m[step], m[2 * step], m[3 * step], m[4 * step], m[5 * step])
+	WINOGRAD_OUTPUT_ADJOINT_4_3(vector, n, g[0], g[1], g[2], g[3], m[0], m[step], m[2 * step], m[3 * step], m[4 * step], m[5 * step])
 #endif
 }
 
@@ -97,10 +102,41 @@ static inline void transform_sums(const vector *u, vector *w, int step)
 #endif
 }
 
-/* V of one tile and VECTOR channels, `count` of which there are, of an image of x that starts at the first of them */
-static inline void input_tile(TILES float *to, size_t pitch, __global const float *image, int top, int left, int height,
-			      int width, int channels, int count)
+/* Tiles along a side of `length` outputs that take point i: all, or all but the last */
+static inline int takers(int i, int length)
 {
+	const int tiles = (length + OUTPUTS - 1) / OUTPUTS, last = WINOGRAD_SIDE(length - (tiles - 1) * OUTPUTS);
+	return WINOGRAD_HAS_POINT(i, last) ? tiles : tiles - 1;
+}
+
+/* A tile of the outputs, of which an image has height x width; `at`: its place among those that lie in local memory */
+typedef struct place {
+	int image, row, column, height, width, at;
+} place;
+
+/* The points (i, 0) to (i, SIZE - 1) of a tile, or those of them that it takes, to their places, pitch floats apart. */
+static inline void store_points(TILES float *to, size_t pitch, int i, const vector *points, place tile)
+{
+#if PLACE == 1
+	for (int j = 0; j < SIZE; j++)
+		LW_STORE(VECTOR, points[j], to + ((i * SIZE + j) * pitch + tile.at * VECTOR));
+#else
+	const int columns = WINOGRAD_SIDE(tile.width - tile.column * OUTPUTS), row = tile.image * takers(i, tile.height) + tile.row;
+
+	if (!WINOGRAD_HAS_POINT(i, WINOGRAD_SIDE(tile.height - tile.row * OUTPUTS)))
+		return;
+	for (int j = 0; j < SIZE; j++)
+		if (WINOGRAD_HAS_POINT(j, columns))
+			LW_STORE(VECTOR, points[j], to + ((i * SIZE + j) * pitch + (row * takers(j, tile.width) + tile.column) * VECTOR));
+#endif
+}
+
+/* V of one tile and VECTOR channels, `count` of which there are, of an image of x that starts at the first of them */
+static inline void input_tile(TILES float *to, size_t pitch, __global const float *image, place tile, int pad_height, int pad_width,
+			      int height, int width, int channels, int count)
+{
+	const int top = tile.row * OUTPUTS - pad_height, left = tile.column * OUTPUTS - pad_width;
+	const int rows = WINOGRAD_SIDE(tile.height - tile.row * OUTPUTS), columns = WINOGRAD_SIDE(tile.width - tile.column * OUTPUTS);
 	vector column[SIZE], between[SIZE * SIZE];
 
 	if (count >= VECTOR && top >= 0 && left >= 0 && top + SIZE <= height && left + SIZE <= width) {
@@ -109,75 +145,74 @@ static inline void input_tile(TILES float *to, size_t pitch, __global const floa
 		for (int j = 0; j < SIZE; j++, from += channels) {
 			for (int i = 0; i < SIZE; i++)
 				column[i] = LW_LOAD(VECTOR, from + i * row);
-			transform_input(column, between + j, SIZE);
+			transform_input(column, between + j, SIZE, rows);
 		}
-	} else for (int j = 0; j < SIZE; j++) {
+	} else for (int j = 0; j < columns + TAPS - 1; j++) {
 		const int w = left + j, across = w >= 0 && w < width ? count : 0;
 		for (int i = 0; i < SIZE; i++) {
 			const int h = top + i;
 			column[i] = load_channels(image + ((long)h * width + w) * channels, h >= 0 && h < height ? across : 0);
 		}
-		transform_input(column, between + j, SIZE);
+		transform_input(column, between + j, SIZE, rows);
 	}
 	for (int i = 0; i < SIZE; i++) {
-		transform_input(between + i * SIZE, column, 1);
-		for (int j = 0; j < SIZE; j++)
-			LW_STORE(VECTOR, column[j], to + (i * SIZE + j) * pitch);
+		transform_input(between + i * SIZE, column, 1, columns);
+		store_points(to, pitch, i, column, tile);
 	}
 }
 
 /* M likewise, of an image of the output's gradient */
-static inline void gradient_tile(TILES float *to, size_t pitch, __global const float *image, int top, int left, int height,
-				 int width, int channels, int count)
+static inline void gradient_tile(TILES float *to, size_t pitch, __global const float *image, place tile, int channels, int count)
 {
-	vector column[OUTPUTS], row[SIZE], between[SIZE * OUTPUTS];
+	const int top = tile.row * OUTPUTS, left = tile.column * OUTPUTS;
+	const int rows = WINOGRAD_SIDE(tile.height - top), columns = WINOGRAD_SIDE(tile.width - left);
+	vector column[OUTPUTS], line[SIZE], between[SIZE * OUTPUTS];
 
-	if (count >= VECTOR && top + OUTPUTS <= height && left + OUTPUTS <= width) {
-		__global const float *from = image + ((size_t)top * width + left) * channels;
-		const size_t row = (size_t)width * channels;
+	if (count >= VECTOR && top + OUTPUTS <= tile.height && left + OUTPUTS <= tile.width) {
+		__global const float *from = image + ((size_t)top * tile.width + left) * channels;
+		const size_t row = (size_t)tile.width * channels;
 		for (int j = 0; j < OUTPUTS; j++, from += channels) {
 			for (int i = 0; i < OUTPUTS; i++)
 				column[i] = LW_LOAD(VECTOR, from + i * row);
-			transform_gradient(column, between + j, OUTPUTS);
+			transform_gradient(column, between + j, OUTPUTS, rows);
 		}
-	} else for (int j = 0; j < OUTPUTS; j++) {
-		const int across = left + j < width ? count : 0;
+	} else for (int j = 0; j < columns; j++) {
+		const int across = left + j < tile.width ? count : 0;
 		for (int i = 0; i < OUTPUTS; i++)
-			column[i] = load_channels(image + ((size_t)(top + i) * width + left + j) * channels,
-						  top + i < height ? across : 0);
-		transform_gradient(column, between + j, OUTPUTS);
+			column[i] = load_channels(image + ((size_t)(top + i) * tile.width + left + j) * channels,
+						  top + i < tile.height ? across : 0);
+		transform_gradient(column, between + j, OUTPUTS, rows);
 	}
 	for (int i = 0; i < SIZE; i++) {
-		transform_gradient(between + i * OUTPUTS, row, 1);
-		for (int j = 0; j < SIZE; j++)
-			LW_STORE(VECTOR, row[j], to + (i * SIZE + j) * pitch);
+		transform_gradient(between + i * OUTPUTS, line, 1, columns);
+		store_points(to, pitch, i, line, tile);
 	}
 }
 
 /* ids: row of tiles over the batch, VECTOR channels */
 __kernel void transform_inputs(__global const float *restrict x, __global float *restrict tiles, int height, int width,
-			       int channels, int down, int across, int pad_height, int pad_width, int pitch)
+			       int channels, int out_height, int out_width, int pad_height, int pad_width, int pitch)
 {
-	const int image = (int)get_global_id(0) / down, row = (int)get_global_id(0) % down, c = (int)get_global_id(1) * VECTOR;
-	__global float *to =
-		tiles + (size_t)get_global_id(1) * POINTS * pitch * VECTOR + (size_t)get_global_id(0) * across * VECTOR;
+	const int down = (out_height + OUTPUTS - 1) / OUTPUTS, c = (int)get_global_id(1) * VECTOR;
+	__global float *to = tiles + (size_t)get_global_id(1) * POINTS * pitch * VECTOR;
+	place tile = {get_global_id(0) / down, get_global_id(0) % down, 0, out_height, out_width, 0};
 
-	for (int column = 0; column < across; column++)
-		input_tile(to + column * VECTOR, (size_t)pitch * VECTOR, x + (size_t)image * height * width * channels + c,
-			   row * OUTPUTS - pad_height, column * OUTPUTS - pad_width, height, width, channels, channels - c);
+	for (; tile.column * OUTPUTS < out_width; tile.column++)
+		input_tile(to, (size_t)pitch * VECTOR, x + (size_t)tile.image * height * width * channels + c, tile, pad_height,
+			   pad_width, height, width, channels, channels - c);
 }
 
 /* ids: row of tiles over the batch, VECTOR outputs; the transformed tiles begin at `base` */
 __kernel void transform_gradients(__global const float *restrict gy, __global float *restrict tiles, int height, int width,
-				  int channels, int down, int across, int pitch, int base)
+				  int channels, int pitch, int base)
 {
-	const int image = (int)get_global_id(0) / down, row = (int)get_global_id(0) % down, k = (int)get_global_id(1) * VECTOR;
-	__global float *to =
-		tiles + base + (size_t)get_global_id(1) * POINTS * pitch * VECTOR + (size_t)get_global_id(0) * across * VECTOR;
+	const int down = (height + OUTPUTS - 1) / OUTPUTS, k = (int)get_global_id(1) * VECTOR;
+	__global float *to = tiles + base + (size_t)get_global_id(1) * POINTS * pitch * VECTOR;
+	place tile = {get_global_id(0) / down, get_global_id(0) % down, 0, height, width, 0};
 
-	for (int column = 0; column < across; column++)
-		gradient_tile(to + column * VECTOR, (size_t)pitch * VECTOR, gy + (size_t)image * height * width * channels + k,
-			      row * OUTPUTS, column * OUTPUTS, height, width, channels, channels - k);
+	for (; tile.column * OUTPUTS < width; tile.column++)
+		gradient_tile(to, (size_t)pitch * VECTOR, gy + (size_t)tile.image * height * width * channels + k, tile, channels,
+			      channels - k);
 }
 
 #define DECLARE_ONE(i, j) vector c##i##_##j = (vector)(0.0f);
@@ -281,7 +316,7 @@ static inline void finish(SUMS const float *sums, size_t pitch, int parts, int s
  */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 sum_tiles(__global const float *restrict tiles, __global float *restrict gradient, __local float *restrict scratch, int channels,
-	  int outputs, int images, int image_tiles, int pitch, int base, int parts, int slices, int depth, int batch)
+	  int outputs, int images, int height, int width, int pitch, int base, int parts, int slices, int depth, int batch)
 {
 	const int c = (int)get_group_id(0) * LANES, k = (int)get_group_id(1) * depth * ROWS;
 	const int blocks = min(depth, (outputs - k + ROWS - 1) / ROWS), size = depth * ROWS * LANES;
@@ -291,13 +326,15 @@ sum_tiles(__global const float *restrict tiles, __global float *restrict gradien
 	for (int slice = 0; slice < slices; slice++) {
 		const int first_part = parts / slices * slice, end_part = first_part + parts / slices;
 		for (int point = 0; point < POINTS; point++) {
+			const int image_tiles = takers(point / SIZE, height) * takers(point % SIZE, width);
 			__global const float *v = tiles + ((size_t)get_group_id(0) * VECTORS * POINTS + point) * pitch * VECTOR;
 			__local float *sums = scratch + point * size;
 			for (int part = first_part; part < end_part; part++) {
 				const int begin = (int)((long)images * part / parts) * image_tiles;
 				const int end = (int)((long)images * (part + 1) / parts) * image_tiles;
 				__local float *to = part > first_part ? apart : sums;
-				for (int tile = begin; tile < end; tile += batch)
+				/* once where no tile takes the point: its sums are 0 */
+				for (int tile = begin; tile == begin || tile < end; tile += batch)
 					for (int block = 0; block < blocks; block++) {
 						const int row = k + block * ROWS;
 						__global const float *m =
@@ -343,18 +380,18 @@ fused_tiles(__global const float *restrict x, __global const float *restrict gy,
 	for (int first = begin; first < end; first += batch) {
 		const int count = min(batch, end - first);
 		for (int t = 0; t < count; t++) {
-			const int image = (first + t) / (down * across), tile = (first + t) % (down * across);
-			const int top = tile / across * OUTPUTS, left = tile % across * OUTPUTS;
-			__global const float *from = x + (size_t)image * height * width * channels;
-			__global const float *gradient = gy + (size_t)image * out_height * out_width * outputs;
+			const place tile = {(first + t) / (down * across), (first + t) / across % down, (first + t) % across,
+					    out_height, out_width, t};
+			__global const float *from = x + (size_t)tile.image * height * width * channels;
+			__global const float *gradient = gy + (size_t)tile.image * out_height * out_width * outputs;
 			for (int i = 0; i < (column_end - column_begin) * VECTORS; i++) {
 				const int c = column_begin * LANES + i * VECTOR;
-				input_tile(v + i * POINTS * pitch + t * VECTOR, pitch, from + c, top - pad_height, left - pad_width,
-					   height, width, channels, channels - c);
+				input_tile(v + i * POINTS * pitch, pitch, from + c, tile, pad_height, pad_width, height, width, channels,
+					   channels - c);
 			}
 			for (int k = row_begin * ROWS; k < row_end * ROWS; k += VECTOR)
-				gradient_tile(m + (k - row_begin * ROWS) / VECTOR * POINTS * pitch + t * VECTOR, pitch, gradient + k,
-					      top, left, out_height, out_width, outputs, outputs - k);
+				gradient_tile(m + (k - row_begin * ROWS) / VECTOR * POINTS * pitch, pitch, gradient + k, tile, outputs,
+					      outputs - k);
 		}
 		for (int point = 0; point < POINTS; point++) {
 			__global float *sums = partial + ((size_t)part * POINTS + point) * point_pitch;
@@ -386,13 +423,14 @@ sum_parts(__global const float *restrict partial, __global float *restrict gradi
 
 #if PLACE == 2
 /* ids: channel, output; VECTOR, VECTORS, ROWS 1. As sum_tiles */
-__kernel void sum_tiles_simple(__global const float *restrict tiles, __global float *restrict gradient, int images,
-			       int image_tiles, int pitch, int base, int parts, int slices)
+__kernel void sum_tiles_simple(__global const float *restrict tiles, __global float *restrict gradient, int images, int height,
+			       int width, int pitch, int base, int parts, int slices)
 {
 	const int c = get_global_id(0), k = get_global_id(1), channels = get_global_size(0);
 	float sums[4 * POINTS];
 
 	for (int point = 0; point < POINTS; point++) {
+		const int image_tiles = takers(point / SIZE, height) * takers(point % SIZE, width);
 		__global const float *v = tiles + ((size_t)c * POINTS + point) * pitch;
 		__global const float *m = tiles + base + ((size_t)k * POINTS + point) * pitch;
 		for (int part = 0; part < parts; part++) {

@@ -256,13 +256,12 @@ static lw_status run_fused(const winograd_run *r)
 	lw_arg_buf(&launch, r->mask);
 	lw_arg_local(&launch, sizeof(float) * local_floats(&r->p, lw_tile_lanes(&r->tile), group));
 	lw_arg_int(&launch, r->p.tiles);
+	lw_arg_int(&launch, r->p.images);
 	lw_conv_pair(&launch, r->p.input);
 	lw_arg_int(&launch, r->p.channels);
 	lw_conv_pair(&launch, r->p.output);
 	lw_arg_int(&launch, r->p.outputs);
 	lw_conv_pair(&launch, r->p.pad);
-	lw_arg_int(&launch, r->p.down);
-	lw_arg_int(&launch, r->p.across);
 	lw_arg_int(&launch, group);
 	lw_arg_int(&launch, r->blocks);
 	lw_arg_int(&launch, r->relu);
@@ -282,16 +281,16 @@ static lw_status spread_input(const winograd_run *r, int first, int tiles, int p
 	lw_arg_int(&launch, first);
 	lw_arg_int(&launch, tiles);
 	lw_arg_int(&launch, pitch);
+	lw_arg_int(&launch, r->p.images);
 	lw_conv_pair(&launch, r->p.input);
 	lw_arg_int(&launch, r->p.channels);
+	lw_conv_pair(&launch, r->p.output);
 	lw_conv_pair(&launch, r->p.pad);
-	lw_arg_int(&launch, r->p.down);
-	lw_arg_int(&launch, r->p.across);
 	return enqueue(r->context, &launch, (size_t)lw_min_int(tiles, (4 * lw_tile_groups(r->context->device) + blocks - 1) / blocks),
 		       (size_t)blocks);
 }
 
-static lw_status spread_multiply(const winograd_run *r, int tiles, int pitch)
+static lw_status spread_multiply(const winograd_run *r, int first, int tiles, int pitch)
 {
 	lw_launch launch;
 
@@ -299,9 +298,12 @@ static lw_status spread_multiply(const winograd_run *r, int tiles, int pitch)
 	lw_arg_buf(&launch, r->workspace);
 	lw_arg_int(&launch, r->v_at);
 	lw_arg_int(&launch, r->m_at);
+	lw_arg_int(&launch, first);
 	lw_arg_int(&launch, tiles);
 	lw_arg_int(&launch, pitch);
+	lw_arg_int(&launch, r->p.images);
 	lw_arg_int(&launch, r->p.channels);
+	lw_conv_pair(&launch, r->p.output);
 	return enqueue(r->context, &launch, (size_t)r->blocks, (size_t)r->p.points);
 }
 
@@ -320,10 +322,9 @@ static lw_status spread_output(const winograd_run *r, int first, int tiles, int 
 	lw_arg_int(&launch, first);
 	lw_arg_int(&launch, tiles);
 	lw_arg_int(&launch, pitch);
+	lw_arg_int(&launch, r->p.images);
 	lw_conv_pair(&launch, r->p.output);
 	lw_arg_int(&launch, r->p.outputs);
-	lw_arg_int(&launch, r->p.down);
-	lw_arg_int(&launch, r->p.across);
 	lw_arg_int(&launch, r->relu);
 	return enqueue(r->context, &launch, (size_t)lw_min_int(tiles, shares), (size_t)r->blocks);
 }
@@ -345,14 +346,13 @@ static lw_status run_chunks(const winograd_run *r)
 	lw_arg_int(&launch, r->m_at);
 	lw_arg_int(&launch, r->p.tiles);
 	lw_arg_int(&launch, pitch);
+	lw_arg_int(&launch, r->p.images);
 	lw_arg_int(&launch, r->p.channels);
 	lw_conv_pair(&launch, r->p.output);
 	lw_arg_int(&launch, r->p.outputs);
 	lw_arg_int(&launch, r->p.out_step);
 	lw_arg_int(&launch, r->p.inner_step);
 	lw_arg_int(&launch, r->p.flip);
-	lw_arg_int(&launch, r->p.down);
-	lw_arg_int(&launch, r->p.across);
 	lw_arg_int(&launch, group);
 	lw_arg_int(&launch, chunk);
 	lw_arg_int(&launch, r->relu);
@@ -366,7 +366,7 @@ static lw_status run_spread(const winograd_run *r)
 	for (int first = 0; first < r->p.tiles; first += group) {
 		const int tiles = lw_min_int(group, r->p.tiles - first);
 		LW_TRY(spread_input(r, first, tiles, group));
-		LW_TRY(spread_multiply(r, tiles, group));
+		LW_TRY(spread_multiply(r, first, tiles, group));
 		LW_TRY(spread_output(r, first, tiles, group));
 	}
 	return LW_OK;

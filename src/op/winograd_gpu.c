@@ -74,8 +74,7 @@ static lw_status transform_input(const lw_op_context *context, const winograd_pl
 	lw_conv_pair(&launch, plan->p.input);
 	lw_arg_int(&launch, plan->p.channels);
 	lw_conv_pair(&launch, plan->p.pad);
-	lw_arg_int(&launch, plan->p.down);
-	lw_arg_int(&launch, plan->p.across);
+	lw_conv_pair(&launch, plan->p.output);
 	lw_op_items(&launch, (size_t)tiles * (size_t)plan->p.channels);
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
@@ -109,8 +108,6 @@ static lw_status transform_output(const lw_op_context *context, const winograd_p
 	lw_arg_int(&launch, tiles);
 	lw_conv_pair(&launch, plan->p.output);
 	lw_arg_int(&launch, plan->p.outputs);
-	lw_arg_int(&launch, plan->p.down);
-	lw_arg_int(&launch, plan->p.across);
 	lw_arg_int(&launch, relu);
 	lw_op_items(&launch, (size_t)tiles * (size_t)plan->p.outputs);
 	return lw_queue_launch(context->queue, &launch, NULL);

@@ -76,8 +76,7 @@ static lw_status transform_input(const lw_op_context *context, const lw_winograd
 	lw_arg_int(&launch, (int)filter_floats(p));
 	lw_conv_pair(&launch, p->input);
 	lw_conv_pair(&launch, p->pad);
-	lw_arg_int(&launch, p->down);
-	lw_arg_int(&launch, p->across);
+	lw_conv_pair(&launch, p->output);
 	return enqueue(context, &launch, p->channels, p->tiles);
 }
 
@@ -102,8 +101,6 @@ static lw_status run(const lw_op_context *context, const lw_conv *conv, lw_pass 
 	lw_arg_int(&launch, (int)filter_floats(&p));
 	lw_arg_int(&launch, p.channels);
 	lw_conv_pair(&launch, p.output);
-	lw_arg_int(&launch, p.down);
-	lw_arg_int(&launch, p.across);
 	lw_arg_int(&launch, !data && conv->relu);
 	return enqueue(context, &launch, p.outputs, p.tiles);
 }

@@ -175,7 +175,7 @@ static lw_status sum_tiles(const lw_op_context *context, const lw_conv *conv, co
 	lw_arg_int(&launch, conv->channels);
 	lw_arg_int(&launch, conv->out_channels);
 	lw_arg_int(&launch, conv->images);
-	lw_arg_int(&launch, p->tiles.down * p->tiles.across);
+	lw_conv_pair(&launch, conv->output);
 	lw_arg_int(&launch, p->tiles.pitch);
 	lw_arg_int(&launch, p->tiles.base);
 	lw_arg_int(&launch, lw_winograd_weight_parts(conv, choice->algorithm));

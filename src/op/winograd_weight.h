@@ -10,7 +10,7 @@
  */
 typedef struct lw_winograd_tiles {
 	int vector, x_vectors, gradient_vectors;
-	int down, across, pitch, base;
+	int down, pitch, base; /* down: rows of tiles of an image */
 	size_t floats; /* of all */
 } lw_winograd_tiles;
 

@@ -35,7 +35,6 @@ bool lw_winograd_weight_tiles(const lw_conv *conv, const lw_choice *choice, int 
 		.x_vectors = (int)channels / vector,
 		.gradient_vectors = (int)out_channels / vector,
 		.down = down,
-		.across = across,
 		.pitch = (conv->images * down * across) | 1,
 	};
 	tiles->base = tiles->pitch * points * (int)channels;
@@ -67,10 +66,10 @@ static lw_status transform(const lw_op_context *context, const lw_conv *conv, co
 	lw_arg_buf(&launch, b->workspace);
 	lw_conv_pair(&launch, gradients ? conv->output : conv->input);
 	lw_arg_int(&launch, gradients ? conv->out_channels : conv->channels);
-	lw_arg_int(&launch, tiles->down);
-	lw_arg_int(&launch, tiles->across);
-	if (!gradients)
+	if (!gradients) {
+		lw_conv_pair(&launch, conv->output);
 		lw_conv_pair(&launch, conv->pad);
+	}
 	lw_arg_int(&launch, tiles->pitch);
 	if (gradients)
 		lw_arg_int(&launch, tiles->base);
@@ -132,7 +131,7 @@ lw_status lw_winograd_weight_simple_run(const lw_op_context *context, const lw_c
 	lw_arg_buf(&launch, buffers->workspace);
 	lw_arg_buf(&launch, buffers->weight_gradient);
 	lw_arg_int(&launch, conv->images);
-	lw_arg_int(&launch, tiles.down * tiles.across);
+	lw_conv_pair(&launch, conv->output);
 	lw_arg_int(&launch, tiles.pitch);
 	lw_arg_int(&launch, tiles.base);
 	lw_arg_int(&launch, lw_winograd_weight_parts(conv, choice->algorithm));

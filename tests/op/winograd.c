@@ -4,8 +4,47 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { MAX_SIZE = 6 };
+
+/* F(n,3)'s input by the filters of F(4,3), which have the points 0, 1, -1, 2, -2 and infinity; o is 0 */
+static void transform_edge_input(int n, const float *i, float *o)
+{
+	if (n == 3) {
+		const float even = i[0] - i[2], odd = i[3] - i[1];
+		o[0] = fmaf(4, even, 2 * odd);
+		o[1] = 3 * fmaf(-2, i[1], i[3] - i[2]);
+		o[2] = fmaf(-3, i[2], fmaf(2, i[1], i[3]));
+		o[3] = 4 * odd;
+		o[5] = fmaf(-2, odd, i[4] - i[2]);
+	} else if (n == 2) {
+		o[0] = 4 * (i[0] - i[2]);
+		o[1] = -3 * (i[1] + i[2]);
+		o[2] = 3 * (i[1] - i[2]);
+		o[5] = i[3] - i[1];
+	} else {
+		o[0] = 4 * (i[0] - i[1]);
+		o[1] = -6 * i[1];
+		o[5] = i[2] - i[1];
+	}
+}
+
+static void transform_edge_output(int n, const float *i, float *o)
+{
+	const float even = i[1] + i[2], odd = i[1] - i[2];
+
+	if (n == 3) {
+		o[0] = i[0] + even + i[3];
+		o[1] = fmaf(2, i[3], odd);
+		o[2] = fmaf(4, i[3], even) + i[5];
+	} else if (n == 2) {
+		o[0] = i[0] + even;
+		o[1] = odd + i[5];
+	} else {
+		o[0] = i[0] + i[1] + i[5];
+	}
+}
 
 static void transform_input(int size, const float *i, float *o)
 {
@@ -74,15 +113,20 @@ static void transform_filter(int size, int taps, const float *i, float *o)
 	}
 }
 
-/* A transform of one dimension: `from` numbers become `to` numbers. */
+/* A transform of one dimension: `from` numbers become `to` numbers. edge: outputs of an edge's tile, rows and columns; 0: of a whole one */
 typedef struct transform {
 	enum { INPUT, FILTER, OUTPUT } kind;
-	int from, to;
+	int from, to, edge[2];
 } transform;
 
-static void transform_line(const transform *t, const float *in, float *out)
+static void transform_line(const transform *t, int side, const float *in, float *out)
 {
-	if (t->kind == INPUT)
+	memset(out, 0, sizeof *out * (size_t)t->to);
+	if (t->edge[side] && t->kind == INPUT)
+		transform_edge_input(t->edge[side], in, out);
+	else if (t->edge[side])
+		transform_edge_output(t->edge[side], in, out);
+	else if (t->kind == INPUT)
 		transform_input(t->from, in, out);
 	else if (t->kind == FILTER)
 		transform_filter(t->to, t->from, in, out);
@@ -98,12 +142,12 @@ static void transform_square(const transform *t, const float *in, float *out)
 	for (int j = 0; j < t->from; j++) {
 		for (int i = 0; i < t->from; i++)
 			column[i] = in[i * t->from + j];
-		transform_line(t, column, result);
+		transform_line(t, 0, column, result);
 		for (int i = 0; i < t->to; i++)
 			half[i * t->from + j] = result[i];
 	}
 	for (int i = 0; i < t->to; i++)
-		transform_line(t, half + i * t->from, out + i * t->to);
+		transform_line(t, 1, half + i * t->from, out + i * t->to);
 }
 
 /* What is convolved: for the gradient of the data the output's gradient, with the filter turned around. */
@@ -118,7 +162,7 @@ typedef struct operands {
 /* Points of the filter from channel c to output k. */
 static void filter_points(const operands *o, const float *weight, int k, int c, float *u)
 {
-	const transform t = {FILTER, o->taps, o->size};
+	const transform t = {FILTER, o->taps, o->size, {0, 0}};
 	const int taps = o->taps * o->taps;
 	float filter[MAX_SIZE * MAX_SIZE];
 
@@ -127,9 +171,12 @@ static void filter_points(const operands *o, const float *weight, int k, int c, 
 	transform_square(&t, filter, u);
 }
 
+/* Outputs of a tile that `left` are left for, where they are fewer than F(4,3)'s */
+static int edge_of(const operands *o, int left) { return o->side == 4 && left < 4 ? left : 0; }
+
 static void input_points(const operands *o, const float *x, int n, int top, int left, int c, float *v)
 {
-	const transform t = {INPUT, o->size, o->size};
+	const transform t = {INPUT, o->size, o->size, {edge_of(o, o->out.h - top), edge_of(o, o->out.w - left)}};
 	float tile[MAX_SIZE * MAX_SIZE];
 
 	for (int i = 0; i < o->size; i++)
@@ -144,7 +191,7 @@ static void input_points(const operands *o, const float *x, int n, int top, int 
 /* One tile of one image, v its points, u all filters' */
 static void output_tile(const operands *o, int n, int top, int left, const float *u, const float *v, const float *bias, float *y)
 {
-	const transform t = {OUTPUT, o->size, o->side};
+	const transform t = {OUTPUT, o->size, o->side, {edge_of(o, o->out.h - top), edge_of(o, o->out.w - left)}};
 	const int points = o->size * o->size;
 
 	for (int k = 0; k < o->out.c; k++) {
