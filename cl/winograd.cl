@@ -8,7 +8,7 @@
  * columns first, then bias, LW_ZERO, and relu or mask.
  *
  * Filters U are [block of LANES outputs][point][channel][LANES], zeros past the last output. Points of the input V are
- * [point][block of BLOCK channels][tile][BLOCK], those of the output M [point][tile][LANES]. Either one work-group does
+ * [block of BLOCK channels][ROWS tiles][point][tile][BLOCK], those of the output M [ROWS tiles][point][tile][LANES]. Either one work-group does
  * everything for some tiles (winograd_fused: V and M in local memory), or three kernels go over V and M of many tiles in
  * global memory, so that U is read once, or U, larger than V, is never written there: a work-group transforms the filters of
  * some channels at a time and adds their part to M (winograd_chunk).
@@ -35,6 +35,9 @@
 #define SIZE WINOGRAD_SIZE
 #define OUTPUTS WINOGRAD_OUTPUTS
 #define TAPS WINOGRAD_TAPS
+
+/* Where tile t's first point is in V or M, whose points are `width` floats wide; its next point is ROWS of those further. */
+#define TILE_AT(t, width) (((t) / ROWS * (WINOGRAD_POINTS * ROWS) + (t) % ROWS) * (width))
 
 #if WINOGRAD_SIZE == 4
 #define EACH_POINT(F) F(0) F(1) F(2) F(3)
@@ -243,14 +246,14 @@ static inline vector load_some(__global const float *from, int count)
 #define LOAD_HALF_INPUT(j) d##j = middle[i * SIZE + j];
 #define STORE_INPUT(j)                                                                                                 \
 	if (WINOGRAD_HAS_POINT(j, columns))                                                                            \
-		LW_STORE(VECTOR, o##j, to + (i * SIZE + j) * point_pitch);
+		LW_STORE(VECTOR, o##j, to + (i * SIZE + j) * (ROWS * BLOCK));
 
 /*
  * VECTOR channels from c of the tile whose first pixel is (top, left), and that has outputs in so many rows and columns, to
- * the points that it takes, point_pitch apart
+ * the points that it takes
  */
-static inline void transform_channels(__global const float *image, SPACE float *to, size_t point_pitch, int top, int left, int rows,
-				      int columns, int height, int width, int channels, int c)
+static inline void transform_channels(__global const float *image, SPACE float *to, int top, int left, int rows, int columns,
+				      int height, int width, int channels, int c)
 {
 	const bool inside = top >= 0 && left >= 0 && top + SIZE <= height && left + SIZE <= width;
 	const int pitch = width * channels;
@@ -285,7 +288,7 @@ static inline void transform_channels(__global const float *image, SPACE float *
 #if FORM == 0
 #define AHEAD(i)
 #else
-#define AHEAD(i) LW_AHEAD(v + (2 * ROWS + i) * BLOCK)
+#define AHEAD(i) LW_AHEAD(v + (2 * WINOGRAD_POINTS * ROWS + i) * BLOCK)
 #endif
 
 /* ROWS tiles of a point: v is the first one's place, u the point's filters, `to` where its LANES outputs go or, if started, are. */
@@ -315,7 +318,7 @@ static inline void multiply(SPACE const float *v, size_t block_pitch, FILTERS co
 	LW_EACH(ROWS, STORE)
 }
 
-#define LOAD_POINT(i) d##i = LW_LOAD(VECTOR, from + (i * SIZE + j) * point_pitch);
+#define LOAD_POINT(i) d##i = LW_LOAD(VECTOR, from + (i * SIZE + j) * (ROWS * LANES));
 #define KEEP_OUTPUT(p) middle[p * SIZE + j] = o##p;
 #define LOAD_HALF_OUTPUT(j) d##j = middle[p * SIZE + j];
 #define FINISH(q)                                                                                                      \
@@ -333,9 +336,9 @@ static inline void multiply(SPACE const float *v, size_t block_pitch, FILTERS co
 			LW_STORE_PART(VECTOR, result, y + at, count);                                                  \
 	}
 
-/* The points m that a tile takes, point_pitch apart, to its outputs from pixel (top, left) and from output `begin`; y and mask are the image's. */
-static inline void transform_output(SPACE const float *m, size_t point_pitch, __global const float *bias,
-				    __global float *y, __global const float *mask, int top, int left, int height,
+/* The points m that a tile takes to its outputs from pixel (top, left) and from output `begin`; y and mask are the image's. */
+static inline void transform_output(SPACE const float *m, __global const float *bias, __global float *y,
+				    __global const float *mask, int top, int left, int height,
 				    int width, int begin, int outputs, int relu)
 {
 	const vector zero = (vector)(LW_ZERO(height));
@@ -372,15 +375,14 @@ winograd_fused(__global const float *restrict x, __global const float *restrict 
 	       int pad_width, int group_tiles, int blocks, int relu)
 {
 	const int first = (int)get_group_id(0) * group_tiles, count = min(group_tiles, tiles - first);
-	const size_t block_pitch = group_tiles * BLOCK;
-	const size_t point_pitch = (channels + BLOCK - 1) / BLOCK * block_pitch;
-	__local float *v = scratch, *m = scratch + WINOGRAD_POINTS * point_pitch;
+	const size_t block_pitch = group_tiles * WINOGRAD_POINTS * BLOCK;
+	__local float *v = scratch, *m = scratch + (channels + BLOCK - 1) / BLOCK * block_pitch;
 
 	for (int t = 0; t < count; t++) {
 		const int3 tile = find_tile(first + t, images, out_height, out_width);
 		for (int c = 0; c < channels; c += VECTOR)
 			transform_channels(x + (size_t)tile.x * height * width * channels,
-					   v + t * BLOCK + c / BLOCK * block_pitch + c % BLOCK, point_pitch, tile.y - pad_height,
+					   v + TILE_AT(t, BLOCK) + c / BLOCK * block_pitch + c % BLOCK, tile.y - pad_height,
 					   tile.z - pad_width, WINOGRAD_SIDE(out_height - tile.y),
 					   WINOGRAD_SIDE(out_width - tile.z), height, width, channels, c);
 	}
@@ -388,14 +390,14 @@ winograd_fused(__global const float *restrict x, __global const float *restrict 
 		for (int point = 0; point < WINOGRAD_POINTS; point++) {
 			const int2 takers = tiles_of(point, images, out_height, out_width) - first;
 			for (int t = max(0, takers.x / ROWS * ROWS); t < min(count, takers.y); t += ROWS)
-				multiply(v + point * point_pitch + t * BLOCK, block_pitch,
+				multiply(v + TILE_AT(t, BLOCK) + point * ROWS * BLOCK, block_pitch,
 					 u + ((size_t)block * WINOGRAD_POINTS + point) * channels * LANES,
-					 m + (point * group_tiles + t) * LANES, channels, 0);
+					 m + TILE_AT(t, LANES) + point * ROWS * LANES, channels, 0);
 		}
 		for (int t = 0; t < count; t++) {
 			const int3 tile = find_tile(first + t, images, out_height, out_width);
 			const size_t at = (size_t)tile.x * out_height * out_width * outputs;
-			transform_output(m + t * LANES, group_tiles * LANES, bias, y + at, mask ? mask + at : mask, tile.y, tile.z,
+			transform_output(m + TILE_AT(t, LANES), bias, y + at, mask ? mask + at : mask, tile.y, tile.z,
 					 out_height, out_width, block * LANES, outputs, relu);
 		}
 	}
@@ -413,14 +415,12 @@ winograd_input(__global const float *restrict x, __global float *restrict worksp
 	       int images, int height, int width, int channels, int out_height, int out_width, int pad_height, int pad_width)
 {
 	const int share = get_group_id(0), shares = get_num_groups(0), begin = (int)get_group_id(1) * BLOCK;
-	const size_t block_pitch = (size_t)pitch * BLOCK;
-	const size_t point_pitch = (channels + BLOCK - 1) / BLOCK * block_pitch;
-	__global float *v = workspace + v_at + get_group_id(1) * block_pitch;
+	__global float *v = workspace + v_at + get_group_id(1) * (size_t)pitch * (WINOGRAD_POINTS * BLOCK);
 
 	for (int t = (int)((long)tiles * share / shares); t < (int)((long)tiles * (share + 1) / shares); t++) {
 		const int3 tile = find_tile(first + t, images, out_height, out_width);
 		for (int c = begin; c < min(begin + BLOCK, channels); c += VECTOR)
-			transform_channels(x + (size_t)tile.x * height * width * channels, v + t * BLOCK + c % BLOCK, point_pitch,
+			transform_channels(x + (size_t)tile.x * height * width * channels, v + TILE_AT(t, BLOCK) + c % BLOCK,
 					   tile.y - pad_height, tile.z - pad_width, WINOGRAD_SIDE(out_height - tile.y),
 					   WINOGRAD_SIDE(out_width - tile.z), height, width, channels, c);
 	}
@@ -435,12 +435,13 @@ winograd_multiply(__global float *workspace, int v_at, int m_at, int first, int 
 	const int2 takers = tiles_of(get_group_id(1), images, out_height, out_width) - first;
 	__global const float *u = workspace, *v = workspace + v_at;
 	__global float *m = workspace + m_at;
-	const size_t panel = (size_t)get_group_id(0) * WINOGRAD_POINTS + get_group_id(1), block_pitch = (size_t)pitch * BLOCK;
-	const size_t point_pitch = (channels + BLOCK - 1) / BLOCK * block_pitch;
+	const size_t panel = (size_t)get_group_id(0) * WINOGRAD_POINTS + get_group_id(1);
 
 	for (int t = max(0, takers.x / ROWS * ROWS); t < min(tiles, takers.y); t += ROWS)
-		multiply(v + get_group_id(1) * point_pitch + (size_t)t * BLOCK, block_pitch, u + panel * channels * LANES,
-			 m + (panel * pitch + t) * LANES, channels, 0);
+		multiply(v + TILE_AT(t, BLOCK) + get_group_id(1) * ROWS * BLOCK, (size_t)pitch * (WINOGRAD_POINTS * BLOCK),
+			 u + panel * channels * LANES,
+			 m + get_group_id(0) * (size_t)pitch * (WINOGRAD_POINTS * LANES) + TILE_AT(t, LANES) + get_group_id(1) * ROWS * LANES,
+			 channels, 0);
 }
 
 /* ids: share of the tiles, block of outputs */
@@ -455,7 +456,7 @@ winograd_output(__global const float *restrict workspace, __global const float *
 	for (int t = get_group_id(0); t < tiles; t += get_num_groups(0)) {
 		const int3 tile = find_tile(first + t, images, out_height, out_width);
 		const size_t at = (size_t)tile.x * out_height * out_width * outputs;
-		transform_output(m + ((size_t)block * WINOGRAD_POINTS * pitch + t) * LANES, (size_t)pitch * LANES, bias, y + at,
+		transform_output(m + (size_t)block * pitch * (WINOGRAD_POINTS * LANES) + TILE_AT(t, LANES), bias, y + at,
 				 mask ? mask + at : mask, tile.y, tile.z, out_height, out_width, block * LANES, outputs, relu);
 	}
 }
@@ -474,8 +475,7 @@ winograd_chunk(__global const float *restrict weight, __global float *workspace,
 {
 	const int block = get_group_id(0), begin = (int)get_group_id(1) * group_tiles, end = min(tiles, begin + group_tiles);
 	const int u_pitch = chunk * LANES + BLOCK;
-	const size_t block_pitch = (size_t)pitch * BLOCK;
-	const size_t point_pitch = (channels + BLOCK - 1) / BLOCK * block_pitch;
+	const size_t block_pitch = (size_t)pitch * (WINOGRAD_POINTS * BLOCK);
 	__global const float *v = workspace + v_at;
 	__global float *m = workspace + m_at + (size_t)block * WINOGRAD_POINTS * pitch * LANES;
 
@@ -490,14 +490,14 @@ winograd_chunk(__global const float *restrict weight, __global float *workspace,
 		for (int point = 0; point < WINOGRAD_POINTS; point++) {
 			const int2 takers = tiles_of(point, images, out_height, out_width);
 			for (int t = max(begin, takers.x / ROWS * ROWS); t < min(end, takers.y); t += ROWS)
-				multiply(v + point * point_pitch + first / BLOCK * block_pitch + t * BLOCK, block_pitch,
-					 u + point * u_pitch, m + ((size_t)point * pitch + t) * LANES, count, first > 0);
+				multiply(v + first / BLOCK * block_pitch + TILE_AT(t, BLOCK) + point * ROWS * BLOCK, block_pitch,
+					 u + point * u_pitch, m + TILE_AT(t, LANES) + point * ROWS * LANES, count, first > 0);
 		}
 	}
 	for (int t = begin; t < end; t++) {
 		const int3 tile = find_tile(t, images, out_height, out_width);
 		const size_t at = (size_t)tile.x * out_height * out_width * outputs;
-		transform_output(m + (size_t)t * LANES, (size_t)pitch * LANES, bias, y + at, mask ? mask + at : mask, tile.y, tile.z,
+		transform_output(m + TILE_AT(t, LANES), bias, y + at, mask ? mask + at : mask, tile.y, tile.z,
 				 out_height, out_width, block * LANES, outputs, relu);
 	}
 }

@@ -66,12 +66,12 @@ static size_t local_floats(const lw_winograd_pass *p, int lanes, int group)
 	return (size_t)p->points * (size_t)group * (padded_channels(p) + (size_t)lanes);
 }
 
-/* Tiles that V and M in the workspace have room for. CHUNKS: odd, so that points are not pages apart. */
+/* Tiles that V and M in the workspace have room for */
 static int pitch_of(const lw_winograd_pass *p, const lw_choice *choice)
 {
 	const int group = choice->tile[GROUP];
 
-	return choice->tile[FORM] == CHUNKS ? (p->tiles + group - 1) / group * group | 1 : group;
+	return choice->tile[FORM] == CHUNKS ? (p->tiles + group - 1) / group * group : group;
 }
 
 /* V and M of so many tiles and all outputs */
@@ -270,11 +270,10 @@ static lw_status run_fused(const winograd_run *r)
 
 static lw_status spread_input(const winograd_run *r, int first, int tiles, int pitch)
 {
-	const lw_tile tile = {r->tile.vector, r->tile.vectors, 1};
 	const int blocks = (int)(padded_channels(&r->p) / BLOCK);
 	lw_launch launch;
 
-	LW_TRY(begin(r->context, "winograd_input", r->choice, &tile, &launch));
+	LW_TRY(begin(r->context, "winograd_input", r->choice, &r->tile, &launch));
 	lw_arg_buf(&launch, r->x);
 	lw_arg_buf(&launch, r->workspace);
 	lw_arg_int(&launch, r->v_at);
@@ -309,11 +308,10 @@ static lw_status spread_multiply(const winograd_run *r, int first, int tiles, in
 
 static lw_status spread_output(const winograd_run *r, int first, int tiles, int pitch)
 {
-	const lw_tile tile = {r->tile.vector, r->tile.vectors, 1};
 	const int shares = (4 * lw_tile_groups(r->context->device) + r->blocks - 1) / r->blocks;
 	lw_launch launch;
 
-	LW_TRY(begin(r->context, "winograd_output", r->choice, &tile, &launch));
+	LW_TRY(begin(r->context, "winograd_output", r->choice, &r->tile, &launch));
 	lw_arg_buf(&launch, r->workspace);
 	lw_arg_buf(&launch, r->bias);
 	lw_arg_buf(&launch, r->y);
