@@ -15,8 +15,8 @@ enum { ROWS, GROUP, FORM, CHUNK };
 enum { FUSED, SPREAD, CHUNKS };
 static const char *const form_names[] = {"fused", "spread", "chunk"};
 
-/* Local memory that a work-group should take, and workspace for V and M, in floats: about a core's cache, the machine's. */
-enum { LOCAL_FLOATS = 96 * 1024, SPREAD_FLOATS = 6 * 1024 * 1024 };
+/* In floats: local memory that a work-group should take, U that it reads again and again, and workspace for V and M. */
+enum { LOCAL_FLOATS = 96 * 1024, FILTER_FLOATS = 1024 * 1024, SPREAD_FLOATS = 6 * 1024 * 1024 };
 
 lw_winograd_pass lw_winograd_describe(const lw_conv *conv, lw_pass pass, int algorithm)
 {
@@ -152,7 +152,7 @@ static void chunk_choice(const lw_op_context *context, const lw_winograd_pass *p
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
 	static const int algorithms[] = {LW_CONV_WINOGRAD_F4, LW_CONV_WINOGRAD_F2, LW_CONV_WINOGRAD_5X5};
-	static const int wide[] = {8, 14}, narrow[] = {6, 4}, chunks[] = {32, 16};
+	static const int wide[] = {8, 14}, narrow[] = {6, 4}, chunks[] = {64, 16};
 	int count = 0;
 
 	if (pass == LW_PASS_WEIGHT)
@@ -168,10 +168,13 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 		if (p.tiles <= p.outputs || context->force_variant >= 0)
 			for (int j = 0; j < 2; j++)
 				chunk_choice(context, &p, algorithms[i], rows[j], 1 + j, chunks[j], list, &count, capacity);
-		for (int j = 0; j < 2; j++)
-			fused_choice(context, &p, algorithms[i], rows[j], list, &count, capacity);
-		spread_choice(&p, algorithms[i], rows[0], list, &count, capacity);
-		spread_choice(&p, algorithms[i], rows[1], list, &count, capacity);
+		/* those that a core's cache does not hold are better read once for all tiles */
+		const bool large = filter_floats(&p) > FILTER_FLOATS;
+		for (int j = 0; j < 4; j++)
+			if ((j < 2) == large)
+				spread_choice(&p, algorithms[i], rows[j % 2], list, &count, capacity);
+			else
+				fused_choice(context, &p, algorithms[i], rows[1 - j % 2], list, &count, capacity);
 	}
 	return count;
 }
