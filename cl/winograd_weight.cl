@@ -65,32 +65,28 @@ static inline vector load_channels(__global const float *from, int count)
 	return LW_LOAD_PART(VECTOR, from, count);
 }
 
-/*
- * One-dimensional transforms of neighbours, to every `step`-th vector: B^T of the input, A of the output's gradient, G^T of
- * sums. n: the tile's outputs on that side
- */
-static inline void transform_input(const vector *d, vector *v, int step, int n)
-{
+/* Lines of named variables, because a private array leaves the registers on some compilers. n: the tile's outputs on that side */
 #if SIZE == 4
-	WINOGRAD_INPUT_4(vector, d[0], d[1], d[2], d[3], v[0], v[step], v[2 * step], v[3 * step])
-#elif TAPS == 3
-	WINOGRAD_INPUT_4_3(vector, n, d[0], d[1], d[2], d[3], d[4], d[5], v[0], v[step], v[2 * step], v[3 * step], v[4 * step], v[5 * step])
+#define EACH_POINT(F) F(0) F(1) F(2) F(3)
+#define TRANSFORM_INPUT(n) WINOGRAD_INPUT_4(vector, d0, d1, d2, d3, o0, o1, o2, o3)
+#define TRANSFORM_GRADIENT(n) WINOGRAD_OUTPUT_ADJOINT_2_3(vector, d0, d1, o0, o1, o2, o3)
 #else
-	WINOGRAD_INPUT_6(vector, d[0], d[1], d[2], d[3], d[4], d[5], v[0], v[step], v[2 * step], v[3 * step], v[4 * step], v[5 * step])
-#endif
-}
-
-static inline void transform_gradient(const vector *g, vector *m, int step, int n)
-{
-#if SIZE == 4
-	WINOGRAD_OUTPUT_ADJOINT_2_3(vector, g[0], g[1], m[0], m[step], m[2 * step], m[3 * step])
-#elif OUTPUTS == 2
-	WINOGRAD_OUTPUT_ADJOINT_2_5(vector, g[0], g[1], m[0], m[step], m[2 * step], m[3 * step], m[4 * step], m[5 * step])
+#define EACH_POINT(F) F(0) F(1) F(2) F(3) F(4) F(5)
+#if TAPS == 3
+#define TRANSFORM_INPUT(n) WINOGRAD_INPUT_4_3(vector, n, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
+#define TRANSFORM_GRADIENT(n) WINOGRAD_OUTPUT_ADJOINT_4_3(vector, n, d0, d1, d2, d3, o0, o1, o2, o3, o4, o5)
 #else
-	WINOGRAD_OUTPUT_ADJOINT_4_3(vector, n, g[0], g[1], g[2], g[3], m[0], m[step], m[2 * step], m[3 * step], m[4 * step], m[5 * step])
+#define TRANSFORM_INPUT(n) WINOGRAD_INPUT_6(vector, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
+#define TRANSFORM_GRADIENT(n) WINOGRAD_OUTPUT_ADJOINT_2_5(vector, d0, d1, o0, o1, o2, o3, o4, o5)
 #endif
-}
+#endif
+#if OUTPUTS == 4
+#define EACH_OUTPUT(F) F(0) F(1) F(2) F(3)
+#else
+#define EACH_OUTPUT(F) F(0) F(1)
+#endif
 
+/* G^T of neighbours, to every `step`-th vector */
 static inline void transform_sums(const vector *u, vector *w, int step)
 {
 #if SIZE == 4
@@ -114,78 +110,83 @@ typedef struct place {
 	int image, row, column, height, width, at;
 } place;
 
-/* The points (i, 0) to (i, SIZE - 1) of a tile, or those of them that it takes, to their places, pitch floats apart. */
-static inline void store_points(TILES float *to, size_t pitch, int i, const vector *points, place tile)
-{
-#if PLACE == 1
-	for (int j = 0; j < SIZE; j++)
-		LW_STORE(VECTOR, points[j], to + ((i * SIZE + j) * pitch + tile.at * VECTOR));
-#else
-	const int columns = WINOGRAD_SIDE(tile.width - tile.column * OUTPUTS), row = tile.image * takers(i, tile.height) + tile.row;
+#define DECLARE_IN(i) vector d##i;
+#define DECLARE_OUT(i) vector o##i;
+#define LOAD_WHOLE(i) d##i = LW_LOAD(VECTOR, from + i * row);
+#define LOAD_PART(i)                                                                                                   \
+	d##i = load_channels(from + i * row, top + i >= 0 && top + i < height && left + j >= 0 && left + j < width ? count : 0);
+#define KEEP(i) between[i * SIZE + j] = o##i;
+#define LOAD_BETWEEN(j) d##j = between[i * SIZE + j];
 
-	if (!WINOGRAD_HAS_POINT(i, WINOGRAD_SIDE(tile.height - tile.row * OUTPUTS)))
-		return;
-	for (int j = 0; j < SIZE; j++)
-		if (WINOGRAD_HAS_POINT(j, columns))
-			LW_STORE(VECTOR, points[j], to + ((i * SIZE + j) * pitch + (row * takers(j, tile.width) + tile.column) * VECTOR));
+/* The points (i, 0) to (i, SIZE - 1) of a tile, o0 .. , or those of them that it takes, to their places, pitch floats apart */
+#if PLACE == 1
+#define STORE_POINT(j) LW_STORE(VECTOR, o##j, to + ((i * SIZE + j) * pitch + tile.at * VECTOR));
+#else
+#define STORE_POINT(j)                                                                                                 \
+	if (WINOGRAD_HAS_POINT(i, rows) && WINOGRAD_HAS_POINT(j, columns))                                             \
+		LW_STORE(VECTOR, o##j, to + ((i * SIZE + j) * pitch + place_of(tile, i, j) * VECTOR));
 #endif
+
+/* Which of the tiles that take point (i, j) a tile is */
+static inline int place_of(place tile, int i, int j)
+{
+	return (tile.image * takers(i, tile.height) + tile.row) * takers(j, tile.width) + tile.column;
 }
 
 /* V of one tile and VECTOR channels, `count` of which there are, of an image of x that starts at the first of them */
 static inline void input_tile(TILES float *to, size_t pitch, __global const float *image, place tile, int pad_height, int pad_width,
 			      int height, int width, int channels, int count)
 {
-	const int top = tile.row * OUTPUTS - pad_height, left = tile.column * OUTPUTS - pad_width;
 	const int rows = WINOGRAD_SIDE(tile.height - tile.row * OUTPUTS), columns = WINOGRAD_SIDE(tile.width - tile.column * OUTPUTS);
-	vector column[SIZE], between[SIZE * SIZE];
+	const int top = tile.row * OUTPUTS - pad_height, left = tile.column * OUTPUTS - pad_width;
+	const bool whole = count >= VECTOR && top >= 0 && left >= 0 && top + SIZE <= height && left + SIZE <= width;
+	const long row = (long)width * channels;
+	vector between[SIZE * SIZE];
+	EACH_POINT(DECLARE_IN)
+	EACH_POINT(DECLARE_OUT)
 
-	if (count >= VECTOR && top >= 0 && left >= 0 && top + SIZE <= height && left + SIZE <= width) {
-		__global const float *from = image + ((size_t)top * width + left) * channels;
-		const size_t row = (size_t)width * channels;
-		for (int j = 0; j < SIZE; j++, from += channels) {
-			for (int i = 0; i < SIZE; i++)
-				column[i] = LW_LOAD(VECTOR, from + i * row);
-			transform_input(column, between + j, SIZE, rows);
+	for (int j = 0; j < columns + TAPS - 1; j++) {
+		__global const float *from = image + (top * row + (left + j) * channels);
+		if (whole) {
+			EACH_POINT(LOAD_WHOLE)
+		} else {
+			EACH_POINT(LOAD_PART)
 		}
-	} else for (int j = 0; j < columns + TAPS - 1; j++) {
-		const int w = left + j, across = w >= 0 && w < width ? count : 0;
-		for (int i = 0; i < SIZE; i++) {
-			const int h = top + i;
-			column[i] = load_channels(image + ((long)h * width + w) * channels, h >= 0 && h < height ? across : 0);
-		}
-		transform_input(column, between + j, SIZE, rows);
+		TRANSFORM_INPUT(rows)
+		EACH_POINT(KEEP)
 	}
 	for (int i = 0; i < SIZE; i++) {
-		transform_input(between + i * SIZE, column, 1, columns);
-		store_points(to, pitch, i, column, tile);
+		EACH_POINT(LOAD_BETWEEN)
+		TRANSFORM_INPUT(columns)
+		EACH_POINT(STORE_POINT)
 	}
 }
 
 /* M likewise, of an image of the output's gradient */
 static inline void gradient_tile(TILES float *to, size_t pitch, __global const float *image, place tile, int channels, int count)
 {
-	const int top = tile.row * OUTPUTS, left = tile.column * OUTPUTS;
-	const int rows = WINOGRAD_SIDE(tile.height - top), columns = WINOGRAD_SIDE(tile.width - left);
-	vector column[OUTPUTS], line[SIZE], between[SIZE * OUTPUTS];
+	const int height = tile.height, width = tile.width, top = tile.row * OUTPUTS, left = tile.column * OUTPUTS;
+	const int rows = WINOGRAD_SIDE(height - top), columns = WINOGRAD_SIDE(width - left);
+	const bool whole = count >= VECTOR && top + OUTPUTS <= height && left + OUTPUTS <= width;
+	const long row = (long)width * channels;
+	vector between[SIZE * SIZE];
+	EACH_OUTPUT(DECLARE_IN)
+	EACH_POINT(DECLARE_OUT)
 
-	if (count >= VECTOR && top + OUTPUTS <= tile.height && left + OUTPUTS <= tile.width) {
-		__global const float *from = image + ((size_t)top * tile.width + left) * channels;
-		const size_t row = (size_t)tile.width * channels;
-		for (int j = 0; j < OUTPUTS; j++, from += channels) {
-			for (int i = 0; i < OUTPUTS; i++)
-				column[i] = LW_LOAD(VECTOR, from + i * row);
-			transform_gradient(column, between + j, OUTPUTS, rows);
+	for (int j = 0; j < columns; j++) {
+		__global const float *from = image + (top * row + (left + j) * channels);
+		if (whole) {
+			EACH_OUTPUT(LOAD_WHOLE)
+		} else {
+			EACH_OUTPUT(LOAD_PART)
 		}
-	} else for (int j = 0; j < columns; j++) {
-		const int across = left + j < tile.width ? count : 0;
-		for (int i = 0; i < OUTPUTS; i++)
-			column[i] = load_channels(image + ((size_t)(top + i) * tile.width + left + j) * channels,
-						  top + i < tile.height ? across : 0);
-		transform_gradient(column, between + j, OUTPUTS, rows);
+		TRANSFORM_GRADIENT(rows)
+		EACH_POINT(KEEP)
 	}
 	for (int i = 0; i < SIZE; i++) {
-		transform_gradient(between + i * OUTPUTS, line, 1, columns);
-		store_points(to, pitch, i, line, tile);
+		EACH_OUTPUT(LOAD_BETWEEN)
+		TRANSFORM_GRADIENT(columns)
+		EACH_POINT(STORE_POINT)
 	}
 }
 
