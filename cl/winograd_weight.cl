@@ -112,7 +112,10 @@ typedef struct place {
 
 #define DECLARE_IN(i) vector d##i;
 #define DECLARE_OUT(i) vector o##i;
-#define LOAD_WHOLE(i) d##i = LW_LOAD(VECTOR, from + i * row);
+/* with a hint of what the tile after the next one on the same rows has there */
+#define LOAD_WHOLE(i)                                                                                                  \
+	d##i = LW_LOAD(VECTOR, from + i * row);                                                                        \
+	LW_AHEAD(from + (i * row + 2 * OUTPUTS * channels))
 #define LOAD_PART(i)                                                                                                   \
 	d##i = load_channels(from + i * row, top + i >= 0 && top + i < height && left + j >= 0 && left + j < width ? count : 0);
 #define KEEP(i) between[i * SIZE + j] = o##i;
