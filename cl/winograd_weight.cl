@@ -250,13 +250,20 @@ static inline void sum_point(SUMS float *sums, TILES const float *v, size_t next
 	LW_EACH(ROWS, STORE)
 }
 
-/* G^T of the sum of the parts, G of VECTOR input channels and an output: a vector of each tap, `to_pitch` floats apart */
-static inline void transform_parts(SUMS const float *sums, size_t pitch, int parts, size_t part_pitch, RESULTS float *to, size_t to_pitch)
+/*
+ * G^T of the sum of a slice's parts, G of VECTOR input channels and an output: a vector of each tap, `to_pitch` floats apart. It
+ * is joined with those of slices that wait `waiting` floats behind `to`, two of them, or waits itself; the last one's is at `to`.
+ */
+static inline void transform_slice(SUMS const float *sums, size_t pitch, int parts, size_t part_pitch, int slice, int slices,
+				   RESULTS float *to, size_t to_pitch, size_t waiting)
 {
 	vector column[SIZE], between[TAPS * SIZE], row[TAPS];
-	const vector zero = (vector)(LW_ZERO(parts));
+	const vector zero = (vector)(LW_ZERO(slices));
+	const size_t second = waiting + TAPS * TAPS * to_pitch, place = slice == slices - 1 ? 0 : slice == 1 ? second : waiting;
 
+#pragma unroll
 	for (int j = 0; j < SIZE; j++) {
+#pragma unroll
 		for (int i = 0; i < SIZE; i++) {
 			SUMS const float *from = sums + (i * SIZE + j) * pitch;
 			column[i] = LW_LOAD(VECTOR, from);
@@ -265,10 +272,19 @@ static inline void transform_parts(SUMS const float *sums, size_t pitch, int par
 		}
 		transform_sums(column, between + j, SIZE);
 	}
+#pragma unroll
 	for (int r = 0; r < TAPS; r++) {
 		transform_sums(between + r * SIZE, row, 1);
-		for (int s = 0; s < TAPS; s++)
-			LW_STORE(VECTOR, row[s] + zero, to + (r * TAPS + s) * to_pitch);
+#pragma unroll
+		for (int s = 0; s < TAPS; s++) {
+			RESULTS float *at = to + (r * TAPS + s) * to_pitch;
+			vector sum = row[s] + zero;
+			if (slice % 2)
+				sum = LW_LOAD(VECTOR, at + waiting) + sum;
+			if (slice == 3)
+				sum = LW_LOAD(VECTOR, at + second) + sum;
+			LW_STORE(VECTOR, sum, at + place);
+		}
 	}
 }
 
@@ -280,34 +296,15 @@ static inline void store_taps(RESULTS const float *from, size_t pitch, __global 
 			to[lane * TAPS * TAPS + tap] = from[tap * pitch + lane];
 }
 
-/* to = with + to, or to = with: `count` floats, a multiple of VECTOR */
-static inline void join(RESULTS float *to, RESULTS const float *with, int count, int add)
-{
-	for (int i = 0; i < count; i += VECTOR)
-		LW_STORE(VECTOR, add ? LW_LOAD(VECTOR, with + i) + LW_LOAD(VECTOR, to + i) : LW_LOAD(VECTOR, with + i), to + i);
-}
-
-/* What `result` holds of a slice joined with those that wait, two of them, `count` floats each; or it waits itself. */
-static inline void join_slice(int slice, int slices, RESULTS float *result, RESULTS float *waiting, int count)
-{
-	if (slice % 2)
-		join(result, waiting, count, 1);
-	if (slice == 3)
-		join(result, waiting + count, count, 1);
-	if (slice < slices - 1)
-		join(waiting + (slice == 1 ? count : 0), result, count, 0);
-}
-
 #if PLACE != 0
 /* The gradient of VECTOR input channels and an output: of each slice's parts its own, joined */
 static inline void finish(SUMS const float *sums, size_t pitch, int parts, int slices, size_t part_pitch, __global float *to, int count)
 {
-	float result[TAPS * TAPS * VECTOR], waiting[2 * TAPS * TAPS * VECTOR];
+	float result[3 * TAPS * TAPS * VECTOR];
 
-	for (int slice = 0; slice < slices; slice++) {
-		transform_parts(sums + slice * (parts / slices) * part_pitch, pitch, parts / slices, part_pitch, result, VECTOR);
-		join_slice(slice, slices, result, waiting, TAPS * TAPS * VECTOR);
-	}
+	for (int slice = 0; slice < slices; slice++)
+		transform_slice(sums + slice * (parts / slices) * part_pitch, pitch, parts / slices, part_pitch, slice, slices, result,
+				VECTOR, TAPS * TAPS * VECTOR);
 	store_taps(result, VECTOR, to, count);
 }
 #endif
@@ -325,7 +322,7 @@ sum_tiles(__global const float *restrict tiles, __global float *restrict gradien
 	const int c = (int)get_group_id(0) * LANES, k = (int)get_group_id(1) * depth * ROWS;
 	const int blocks = min(depth, (outputs - k + ROWS - 1) / ROWS), size = depth * ROWS * LANES;
 	const size_t next = (size_t)POINTS * pitch * VECTOR;
-	__local float *apart = scratch + POINTS * size, *waiting = apart + size;
+	__local float *apart = scratch + POINTS * size;
 
 	for (int slice = 0; slice < slices; slice++) {
 		const int first_part = parts / slices * slice, end_part = first_part + parts / slices;
@@ -352,8 +349,7 @@ sum_tiles(__global const float *restrict tiles, __global float *restrict gradien
 			}
 		}
 		for (int i = 0; i < blocks * ROWS * LANES; i += VECTOR)
-			transform_parts(scratch + i, size, 1, 0, scratch + i, size);
-		join_slice(slice, slices, scratch, waiting, TAPS * TAPS * size);
+			transform_slice(scratch + i, size, 1, 0, slice, slices, scratch + i, size, (POINTS + 1) * size);
 	}
 	for (int i = 0; i < min(blocks * ROWS, outputs - k); i++)
 		for (int j = 0; j < LANES && c + j < channels; j += VECTOR)
