@@ -10,9 +10,9 @@ static const char *const keys[] = {"out", "kernel", "stride", "pad", "dilation",
 const char *const lw_conv_algorithm_names[LW_CONV_ALGORITHMS] = {"direct", "winograd_f2", "winograd_f4", "winograd_5x5"};
 
 /* By preference; the last two run anywhere, slowly. */
-static const lw_conv_family *const families[] = {&lw_winograd_cpu, &lw_conv_gemm, &lw_conv_few, &lw_conv_cpu,
+static const lw_conv_family *const families[] = {&lw_winograd_few, &lw_winograd_cpu, &lw_conv_gemm, &lw_conv_few, &lw_conv_cpu,
 						  &lw_winograd_gpu, &lw_conv_gpu, &lw_winograd_simple, &lw_conv_simple};
-enum { ANYWHERE = 6 };
+enum { ANYWHERE = 7 };
 
 static const char *const axes[2] = {"height", "width"};
 
@@ -127,22 +127,25 @@ static bool winograd_pays(const lw_conv *conv, lw_conv_algorithm algorithm, int 
 	       1.5 * tiles * size * size <= direct && tiles * conv->rule_images >= 16;
 }
 
-/* The algorithm of a shape, good on CPUs and GPUs alike: it depends on nothing else, so that every device has the same bits. */
-static lw_conv_algorithm preferred(const lw_conv *conv, lw_precision precision)
+/* The algorithm of a pass of a shape, good on CPUs and GPUs alike: it depends on nothing else, so that every device has the same bits. */
+static lw_conv_algorithm preferred(const lw_conv *conv, lw_pass pass, lw_precision precision)
 {
+	/* from few channels to many the transforms of the outputs are most of the work, and even so pay */
+	const bool few = pass != LW_PASS_DATA && lw_conv_is_few(conv) && conv->out_channels >= 16;
+
 	if (precision == LW_PRECISION_ACCURATE)
 		return winograd_pays(conv, LW_CONV_WINOGRAD_F2, 32) ? LW_CONV_WINOGRAD_F2 : LW_CONV_DIRECT;
-	if (winograd_pays(conv, LW_CONV_WINOGRAD_F4, 16))
+	if (winograd_pays(conv, LW_CONV_WINOGRAD_F4, few ? 1 : 16))
 		return LW_CONV_WINOGRAD_F4;
 	return winograd_pays(conv, LW_CONV_WINOGRAD_5X5, 16) ? LW_CONV_WINOGRAD_5X5 : LW_CONV_DIRECT;
 }
 
-static bool allowed(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice)
+static bool allowed(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice)
 {
 	if (context->force_variant >= 0)
 		return true;
 	if (context->reproducible)
-		return choice->algorithm == (int)preferred(conv, context->precision);
+		return choice->algorithm == (int)preferred(conv, pass, context->precision);
 	return context->precision == LW_PRECISION_FAST ||
 	       (choice->algorithm != LW_CONV_WINOGRAD_F4 && choice->algorithm != LW_CONV_WINOGRAD_5X5);
 }
@@ -166,8 +169,8 @@ static int choices(const lw_op_context *context, const lw_op_call *call, lw_pass
 	/* the shape's own algorithm comes first */
 	for (int own = 1; own >= 0; own--)
 		for (int i = 0; i < count; i++)
-			if ((found[i].algorithm == (int)preferred(&conv, context->precision)) == own &&
-			    allowed(context, &conv, &found[i]))
+			if ((found[i].algorithm == (int)preferred(&conv, pass, context->precision)) == own &&
+			    allowed(context, &conv, pass, &found[i]))
 				list[kept++] = found[i];
 	return kept;
 }

@@ -27,6 +27,9 @@ typedef enum lw_conv_algorithm {
 
 extern const char *const lw_conv_algorithm_names[LW_CONV_ALGORITHMS];
 
+/* Channels at most that are few: with more, vectors along the channels are full enough. */
+enum { LW_CONV_FEW = 4 };
+
 /* The buffers of one pass, whichever it is; NULL: not wanted. */
 typedef struct lw_conv_buffers {
 	lw_buf *x, *weight, *bias, *y, *workspace;
@@ -63,6 +66,12 @@ static inline bool lw_conv_winograd_applies(const lw_conv *conv, lw_conv_algorit
 	return conv->groups == 1;
 }
 
+/* Whether winograd_few.cl suits the convolution: few channels, and outputs that are whole tiles of F(4x4, 3x3). */
+static inline bool lw_conv_is_few(const lw_conv *conv)
+{
+	return conv->channels <= LW_CONV_FEW && conv->output[0] % 4 == 0 && conv->output[1] % 4 == 0;
+}
+
 /*
  * A family of kernels for some of the algorithms. choices appends (at most `capacity`) the ways it has to compute a pass on
  * the device, best guess first, and returns how many; the caller sets .family and decides what is allowed. workspace
@@ -78,7 +87,7 @@ typedef struct lw_conv_family {
 			 const lw_conv_buffers *buffers);
 } lw_conv_family;
 
-extern const lw_conv_family lw_winograd_cpu, lw_conv_gemm, lw_conv_few, lw_conv_cpu, lw_winograd_gpu, lw_conv_gpu,
+extern const lw_conv_family lw_winograd_few, lw_winograd_cpu, lw_conv_gemm, lw_conv_few, lw_conv_cpu, lw_winograd_gpu, lw_conv_gpu,
 	lw_winograd_simple, lw_conv_simple;
 
 #endif

@@ -1,9 +1,6 @@
 /* conv on CPUs, backward of the data into few channels: which tiles, how much local memory, and the launch of cl/conv_few.cl. */
 #include "op/conv_cpu.h"
 
-/* Channels at most: with more, vectors along the channels are full enough. */
-enum { FEW = 4 };
-
 /* Floats that the slab should not exceed: its rows beyond the tile's are copied twice. */
 enum { SLAB = 48 * 1024 };
 
@@ -72,7 +69,7 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 	const int most = native == LW_TILE_WIDE || conv->channels < 3 ? 4 : 3;
 	int vector = 4, count = 0;
 
-	if (pass != LW_PASS_DATA || conv->groups > 1 || conv->channels > FEW || conv->dilation[0] > 1 || conv->dilation[1] > 1 ||
+	if (pass != LW_PASS_DATA || conv->groups > 1 || conv->channels > LW_CONV_FEW || conv->dilation[0] > 1 || conv->dilation[1] > 1 ||
 	    !lw_tile_applies(context->device))
 		return 0;
 	while (vector < native && vector < phase_places(conv, 1))
