@@ -7,12 +7,12 @@
 extern const lw_op lw_op_conv;
 
 static const char *const keys[] = {"out", "kernel", "stride", "pad", "dilation", "groups", "bias", NULL};
-const char *const lw_conv_algorithm_names[LW_CONV_ALGORITHMS] = {"direct", "winograd_f2", "winograd_f4", "winograd_5x5"};
+const char *const lw_conv_algorithm_names[LW_CONV_ALGORITHMS] = {"direct", "winograd_f2", "winograd_f4", "winograd_5x5", "col2im"};
 
 /* By preference; the last two run anywhere, slowly. */
-static const lw_conv_family *const families[] = {&lw_winograd_few, &lw_winograd_cpu, &lw_conv_gemm, &lw_conv_few, &lw_conv_cpu,
+static const lw_conv_family *const families[] = {&lw_winograd_few, &lw_winograd_cpu, &lw_conv_gemm, &lw_conv_few, &lw_conv_cpu, &lw_conv_col2im,
 						  &lw_winograd_gpu, &lw_conv_gpu, &lw_winograd_simple, &lw_conv_simple};
-enum { ANYWHERE = 7 };
+enum { ANYWHERE = 8 };
 
 static const char *const axes[2] = {"height", "width"};
 

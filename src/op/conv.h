@@ -22,6 +22,7 @@ typedef enum lw_conv_algorithm {
 	LW_CONV_WINOGRAD_F2,  /* F(2x2, 3x3) */
 	LW_CONV_WINOGRAD_F4,  /* F(4x4, 3x3) */
 	LW_CONV_WINOGRAD_5X5, /* F(2x2, 5x5) */
+	LW_CONV_COL2IM,       /* backward of the data: a product of each tap, then their sum */
 	LW_CONV_ALGORITHMS
 } lw_conv_algorithm;
 
@@ -60,6 +61,8 @@ static inline bool lw_conv_winograd_applies(const lw_conv *conv, lw_conv_algorit
 {
 	const int kernel = algorithm == LW_CONV_WINOGRAD_5X5 ? 5 : 3;
 
+	if (algorithm < LW_CONV_WINOGRAD_F2 || algorithm > LW_CONV_WINOGRAD_5X5)
+		return false;
 	for (int i = 0; i < 2; i++)
 		if (conv->kernel[i] != kernel || conv->stride[i] != 1 || conv->dilation[i] != 1 || conv->pad[i] >= kernel)
 			return false;
@@ -87,7 +90,7 @@ typedef struct lw_conv_family {
 			 const lw_conv_buffers *buffers);
 } lw_conv_family;
 
-extern const lw_conv_family lw_winograd_few, lw_winograd_cpu, lw_conv_gemm, lw_conv_few, lw_conv_cpu, lw_winograd_gpu, lw_conv_gpu,
+extern const lw_conv_family lw_winograd_few, lw_winograd_cpu, lw_conv_gemm, lw_conv_few, lw_conv_cpu, lw_conv_col2im, lw_winograd_gpu, lw_conv_gpu,
 	lw_winograd_simple, lw_conv_simple;
 
 #endif

@@ -67,6 +67,7 @@ static const lw_op_case cases[] = {
 	{"3x3, 28x28", CONV(.out = 32, .kernel = {3, 3}, .pad = {1, 1}, .bias = true), .inputs = {{4, 28, 28, 32}}, .large = true},
 	{"3x3, 14x14, 64", CONV(.out = 64, .kernel = {3, 3}, .pad = {1, 1}, .bias = true), .inputs = {{2, 14, 14, 64}}, .large = true},
 	{"3x3, stride 2, 28x28", CONV(.out = 48, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}), .inputs = {{3, 28, 28, 20}}, .large = true},
+	{"3x3, stride 2, nine images", CONV(.out = 5, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}), .inputs = {{9, 21, 9, 6}}, .mask_input = true},
 	{"11x11, stride 4", CONV(.out = 24, .kernel = {11, 11}, .stride = {4, 4}, .pad = {2, 2}, .bias = true), .inputs = {{2, 47, 43, 3}}, .large = true},
 	{"grouped 3x3", CONV(.out = 64, .kernel = {3, 3}, .pad = {1, 1}, .groups = 4), .inputs = {{20, 7, 7, 32}}, .large = true},
 };
@@ -169,9 +170,13 @@ static void forward_bits(const lw_op_problem *problem, const float *const *input
 				}
 }
 
-/* One input element: taps from the last to the first; a tap that meets no output row or column is a zero, one between two is left out. */
+/*
+ * One input element: taps from the last to the first; one between two output rows or columns is left out. With the direct
+ * algorithm one that lies outside is a zero of the one chain; with col2im it is left out, too, and the others' chains are added.
+ */
 static float data_chain(const lw_op_problem *problem, const float *weight, const float *gy, int n, int h, int w, int c)
 {
+	const bool apart = problem->algorithm[LW_PASS_DATA] == LW_CONV_COL2IM;
 	const lw_layer_options *o = problem->options;
 	const lw_shape out = problem->output;
 	const int first = c / group_channels(problem) * group_out(problem);
@@ -184,9 +189,13 @@ static float data_chain(const lw_op_problem *problem, const float *weight, const
 				continue;
 			const int p = down / o->stride[0], q = right / o->stride[1];
 			const int inside = down >= 0 && p < out.h && right >= 0 && q < out.w;
+			float tap = apart ? 0 : sum;
+			if (apart && !inside)
+				continue;
 			for (int k = first; k < first + group_out(problem); k++)
-				sum = fmaf(inside ? gy[place_of(problem, n, p, q, k, 0, 0, 0).y] : 0.0f,
-					   weight[weight_index(problem, k, c % group_channels(problem), r, s)], sum);
+				tap = fmaf(inside ? gy[place_of(problem, n, p, q, k, 0, 0, 0).y] : 0.0f,
+					   weight[weight_index(problem, k, c % group_channels(problem), r, s)], tap);
+			sum = apart ? sum + tap : tap;
 		}
 	return sum + 0.0f;
 }
@@ -235,7 +244,8 @@ static void backward_bits(const lw_op_problem *problem, const float *const *inpu
 	const lw_shape in = problem->input[0];
 
 	(void)output, (void)saved;
-	if (input_gradient[0] && problem->algorithm[LW_PASS_DATA] != LW_CONV_DIRECT)
+	if (input_gradient[0] && problem->algorithm[LW_PASS_DATA] != LW_CONV_DIRECT &&
+	    problem->algorithm[LW_PASS_DATA] != LW_CONV_COL2IM)
 		lw_reference_winograd(problem, (lw_conv_algorithm)problem->algorithm[LW_PASS_DATA], true, output_gradient, param[0],
 				      NULL, input_gradient[0]);
 	else if (input_gradient[0])
