@@ -26,15 +26,19 @@ __kernel void pack_taps(__global const float *restrict weight, __global float *r
 			int taps_height, int taps_width, int some)
 {
 	const int begin = (int)get_global_id(0) * some, end = min(out_channels, begin + some);
-	const int block = get_global_id(1), blocks = get_global_size(1);
+	const int block = get_global_id(1), blocks = get_global_size(1), taps = taps_height * taps_width;
+	int places[LANES]; /* in the weights of an output */
 
+	for (int lane = 0; lane < LANES; lane++) {
+		const int s = (block * LANES + lane) / channels, c = (block * LANES + lane) % channels;
+		places[lane] = s < taps_width ? c * taps + s : -1;
+	}
 	for (int k = begin; k < end; k++)
-		for (int lane = 0; lane < LANES; lane++) {
-			const int s = (block * LANES + lane) / channels, c = (block * LANES + lane) % channels;
-			__global const float *from = weight + ((size_t)k * channels + c) * taps_height * taps_width + s;
-			for (int r = 0; r < taps_height; r++)
-				packed[(((size_t)r * blocks + block) * out_channels + k) * LANES + lane] =
-					s < taps_width ? from[r * taps_width] : 0.0f;
+		for (int r = 0; r < taps_height; r++) {
+			__global const float *from = weight + (size_t)k * channels * taps + r * taps_width;
+			__global float *to = packed + (((size_t)r * blocks + block) * out_channels + k) * LANES;
+			for (int lane = 0; lane < LANES; lane++)
+				to[lane] = places[lane] < 0 ? 0.0f : from[places[lane]];
 		}
 }
 
