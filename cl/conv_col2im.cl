@@ -12,6 +12,10 @@
 #define STEP(i)                                                                                                        \
 	const vector value##i = (vector)(pixel[i * row]);                                                              \
 	EACH_VECTOR(i, STEP_ONE)
+/* with few lanes, only the first vector */
+#define STEP_FIRST(i)                                                                                                  \
+	const vector value##i = (vector)(pixel[i * row]);                                                              \
+	STEP_ONE(i, 0)
 #define KEEP_ONE(i, j) c##i##_##j = select((vector)(0.0f), c##i##_##j, inside##j);
 #define KEEP(i) EACH_VECTOR(i, KEEP_ONE)
 #define ADD_ONE(i, j) LW_STORE(VECTOR, LW_LOAD(VECTOR, to + i * down + j * VECTOR) + c##i##_##j, to + i * down + j * VECTOR);
@@ -62,12 +66,16 @@ static inline void add_products(__local float *slab, __global const float *restr
 			__global const float *w = packed + (size_t)block * out_channels * LANES;
 			LW_EACH(ROWS, DECLARE)
 
-			for (int k = 0; k < out_channels; k++) {
-				LOAD_VECTORS(w)
-				LW_EACH(ROWS, STEP)
-				pixel++;
-				w += LANES;
-			}
+			if (lanes > VECTOR)
+				for (int k = 0; k < out_channels; k++, pixel++, w += LANES) {
+					LOAD_VECTORS(w)
+					LW_EACH(ROWS, STEP)
+				}
+			else
+				for (int k = 0; k < out_channels; k++, pixel++, w += LANES) {
+					LOAD_VECTOR(w, 0)
+					LW_EACH(ROWS, STEP_FIRST)
+				}
 			/* lanes past the run are in the way of other pixels */
 			if (lanes < LANES) {
 				EACH_VECTOR(0, LOAD_INSIDE)

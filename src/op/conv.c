@@ -150,6 +150,15 @@ static bool allowed(const lw_op_context *context, const lw_conv *conv, lw_pass p
 	       (choice->algorithm != LW_CONV_WINOGRAD_F4 && choice->algorithm != LW_CONV_WINOGRAD_5X5);
 }
 
+/* What to take first: the shape's own, or what may have other bits on other devices and should be faster on this one. */
+static lw_conv_algorithm best_guess(const lw_op_context *context, const lw_conv *conv, lw_pass pass)
+{
+	const lw_conv_algorithm own = preferred(conv, pass, context->precision);
+	const bool cpu = lw_device_get_info(context->device)->type == LW_DEVICE_CPU;
+
+	return cpu && pass == LW_PASS_DATA && !context->reproducible && lw_conv_col2im_pays(conv, own) ? LW_CONV_COL2IM : own;
+}
+
 static int choices(const lw_op_context *context, const lw_op_call *call, lw_pass pass, lw_choice *list)
 {
 	const bool gpu = lw_device_get_info(context->device)->type != LW_DEVICE_CPU;
@@ -166,10 +175,11 @@ static int choices(const lw_op_context *context, const lw_op_call *call, lw_pass
 			found[i].family = (int)f;
 		count += more;
 	}
-	/* the shape's own algorithm comes first */
-	for (int own = 1; own >= 0; own--)
+	/* first the best guess, which may not be among them, then the shape's own algorithm */
+	const int own = (int)preferred(&conv, pass, context->precision), guess = (int)best_guess(context, &conv, pass);
+	for (int rank = 0; rank < 3; rank++)
 		for (int i = 0; i < count; i++)
-			if ((found[i].algorithm == (int)preferred(&conv, pass, context->precision)) == own &&
+			if ((found[i].algorithm == guess ? 0 : found[i].algorithm == own ? 1 : 2) == rank &&
 			    allowed(context, &conv, pass, &found[i]))
 				list[kept++] = found[i];
 	return kept;

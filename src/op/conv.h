@@ -16,7 +16,7 @@ typedef struct lw_conv {
 	bool mask; /* backward of the data ends with x <= 0 ? 0 : gradient */
 } lw_conv;
 
-/* What decides the bits of a pass. A shape's own, under `reproducible` or untuned, is lw_conv_algorithm's. */
+/* What decides the bits of a pass. */
 typedef enum lw_conv_algorithm {
 	LW_CONV_DIRECT,
 	LW_CONV_WINOGRAD_F2,  /* F(2x2, 3x3) */
@@ -92,5 +92,8 @@ typedef struct lw_conv_family {
 
 extern const lw_conv_family lw_winograd_few, lw_winograd_cpu, lw_conv_gemm, lw_conv_few, lw_conv_cpu, lw_conv_col2im, lw_winograd_gpu, lw_conv_gpu,
 	lw_winograd_simple, lw_conv_simple;
+
+/* Whether, on a CPU, backward of the data by LW_CONV_COL2IM should take less than by another algorithm. */
+bool lw_conv_col2im_pays(const lw_conv *conv, lw_conv_algorithm other);
 
 #endif

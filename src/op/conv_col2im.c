@@ -1,5 +1,6 @@
 /* conv on CPUs, backward of the data by products first: which tiles and bands, and the launches of cl/conv_col2im.cl. */
 #include "op/conv_cpu.h"
+#include "op/winograd.h"
 
 /* Floats of a core's second cache that the slab may take. */
 enum { SLAB = 96 * 1024 };
@@ -50,6 +51,26 @@ static bool applies(const lw_op_context *context, const lw_conv *conv)
 	return lw_tile_applies(context->device) && conv->groups == 1 && lw_conv_taps(conv) > 1;
 }
 
+/* Multiplications per image and output channel, those of idle lanes and what they must make up for included: from measurements. */
+static double cost(const lw_conv *conv, lw_conv_algorithm algorithm)
+{
+	const double channels = conv->channels, lanes = (double)lw_round_up((size_t)conv->channels, LW_TILE_WIDE);
+	const double taps = (double)lw_conv_taps(conv);
+
+	if (algorithm == LW_CONV_COL2IM)
+		return (double)conv->output[0] * conv->output[1] * conv->kernel[0] *
+		       (double)lw_round_up((size_t)run_of(conv), LW_TILE_WIDE) * (1 + 4.0 / conv->out_channels);
+	if (algorithm == LW_CONV_DIRECT) { /* a stride leaves small passes; conv_few's vectors lie along the pixels */
+		const int strides = conv->stride[0] * conv->stride[1];
+		return (double)conv->input[0] * conv->input[1] * taps / strides * (channels <= 4 ? channels : (strides > 1 ? 1.3 : 1.1) * lanes);
+	}
+	const int outputs = lw_winograd_outputs(algorithm), size = lw_winograd_size(algorithm);
+	return (double)((conv->input[0] + outputs - 1) / outputs) * ((conv->input[1] + outputs - 1) / outputs) * size * size * lanes *
+	       (1.3 + 8 / channels + 8.0 / conv->out_channels);
+}
+
+bool lw_conv_col2im_pays(const lw_conv *conv, lw_conv_algorithm other) { return cost(conv, LW_CONV_COL2IM) < cost(conv, other); }
+
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
 	const size_t local = lw_tile_local_floats(context->device), limit = local < SLAB ? local : SLAB;
@@ -59,7 +80,7 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 	if (pass != LW_PASS_DATA || !applies(context, conv))
 		return 0;
 	tile_count = lw_conv_cpu_tiles(context, run_of(conv), conv->output[0], tiles);
-	for (int i = 0; i < tile_count && count < lw_min_int(12, capacity); i++) {
+	for (int i = 0; i < tile_count && count < lw_min_int(3, capacity); i++) {
 		lw_choice choice = {.algorithm = LW_CONV_COL2IM, .tile = {tiles[i].vector, tiles[i].vectors, tiles[i].rows}};
 		if (tiles[i].rows > conv->output[0] || slab_floats(conv, &tiles[i]) > limit)
 			continue;
