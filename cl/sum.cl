@@ -24,27 +24,25 @@ __kernel void sum_rows(__global const float *gy, __global float *partial, int im
 	partial[(size_t)part * channels + k] = sum;
 }
 
-#define SUM_CHANNELS(lanes)                                                                                            \
-	{                                                                                                              \
-		LW_FLOAT(lanes) sum = (LW_FLOAT(lanes))(0.0f);                                                         \
-		for (size_t row = begin; row < end; row++)                                                             \
-			sum = sum + LW_LOAD(lanes, gy + row * channels + k);                                           \
-		LW_STORE(lanes, sum, partial + (size_t)part * channels + k);                                           \
-	}
+#define ROWS_START(j)                                                                                                  \
+	const int k##j = min(k + j * VECTOR, channels - VECTOR);                                                       \
+	LW_FLOAT(VECTOR) sum##j = (LW_FLOAT(VECTOR))(0.0f);
+#define ROWS_ADD(j) sum##j = sum##j + LW_LOAD(VECTOR, row + k##j);
+#define ROWS_STORE(j) LW_STORE(VECTOR, sum##j, partial + (size_t)part * channels + k##j);
 
-/* ids: run of VECTOR channels, part of the rows */
-__kernel void sum_rows_runs(__global const float *gy, __global float *partial, int images, int pixels, int channels)
+/* ids: four vectors of channels, part of the rows. Vectors past the last repeat it, which costs nothing: additions wait for each other. */
+__kernel void sum_rows_vectors(__global const float *gy, __global float *partial, int images, int pixels, int channels)
 {
-	const int part = get_global_id(1), parts = get_global_size(1);
-	const size_t begin = (size_t)((long)images * part / parts) * pixels;
-	const size_t end = (size_t)((long)images * (part + 1) / parts) * pixels;
-	int k = (int)get_global_id(0) * VECTOR;
+	const int part = get_global_id(1), parts = get_global_size(1), k = (int)get_global_id(0) * 4 * VECTOR;
+	__global const float *row = gy + (size_t)((long)images * part / parts) * pixels * channels;
+	__global const float *end = gy + (size_t)((long)images * (part + 1) / parts) * pixels * channels;
+	LW_EACH(4, ROWS_START)
 
-	if (k + VECTOR <= channels)
-		SUM_CHANNELS(VECTOR)
-	else
-		for (; k < channels; k++)
-			SUM_CHANNELS(1)
+	for (; row < end; row += channels) {
+		LW_AHEAD(row + LW_DISTANCE + k)
+		LW_EACH(4, ROWS_ADD)
+	}
+	LW_EACH(4, ROWS_STORE)
 }
 
 /* to[i] = ((partial[0][i] + partial[1][i]) + partial[2][i]) + .. in each slice, and slices as LW_SUM_PARTS has it */

@@ -25,24 +25,24 @@ size_t lw_op_sum_rows_workspace(const lw_op_call *call)
 lw_status lw_op_sum_rows(const lw_op_context *context, const lw_op_call *call, lw_buf *sum)
 {
 	const lw_shape s = call->output_shape;
-	const bool runs = lw_op_form(context) == LW_VECTOR;
+	const bool vectors = lw_op_form(context) == LW_VECTOR;
 	const int channels = s.c, parts = lw_call_parts(call), vector = lw_op_vector_width(context->device, (size_t)channels);
-	lw_variant variant = {.source = "sum", .function = runs ? "sum_rows_runs" : "sum_rows"};
+	lw_variant variant = {.source = "sum", .function = vectors ? "sum_rows_vectors" : "sum_rows"};
 	lw_launch launch;
 
-	if (runs)
+	if (vectors)
 		lw_variant_option(&variant, "VECTOR", vector);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, call->output_gradient);
 	lw_arg_buf(&launch, parts == 1 ? sum : call->workspace);
 	lw_arg_int(&launch, s.n);
 	lw_arg_int(&launch, s.h * s.w);
-	if (runs)
+	if (vectors)
 		lw_arg_int(&launch, channels);
 	launch.dimensions = 2;
-	launch.global[0] = (size_t)(runs ? (channels + vector - 1) / vector : channels);
+	launch.global[0] = (size_t)(vectors ? (channels + 4 * vector - 1) / (4 * vector) : channels);
 	launch.global[1] = (size_t)parts;
-	launch.local[0] = launch.local[1] = runs ? 1 : 0;
+	launch.local[0] = launch.local[1] = vectors ? 1 : 0;
 	launch.bytes = 4.0 * (double)lw_shape_count(s);
 	LW_TRY(lw_queue_launch(context->queue, &launch, NULL));
 	return parts == 1 ? LW_OK : lw_op_sum_parts(context, parts, lw_max_int(call->slices, 1), (size_t)channels, call->workspace, sum);
