@@ -47,7 +47,7 @@ __kernel void pack_taps(__global const float *restrict weight, __global float *r
 }
 
 /* Adds the products of ROWS rows of the output from gy on with tap r; of the first `done` they are added already. */
-static inline void add_products(__local float *slab, __global const float *restrict gy, __global const float *restrict packed,
+static inline void add_products(__local float *slab, __global const float *gy, __global const float *packed,
 				int done, int out_width, int out_channels, int run, int step, int down)
 {
 	const int blocks = (run + LANES - 1) / LANES;
