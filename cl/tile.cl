@@ -32,6 +32,14 @@ typedef LW_FLOAT(VECTOR) vector;
 /* One at any address, for loops that copy: compilers may make several narrow moves of vloadn and vstoren there. */
 typedef vector __attribute__((aligned(4))) loose_vector;
 
+/* The first `count` of VECTOR floats, one or more, and zeros */
+static inline vector load_some(__global const float *from, int count)
+{
+	if (count >= VECTOR)
+		return LW_LOAD(VECTOR, from);
+	return LW_LOAD_PART(VECTOR, from, count);
+}
+
 /* For LW_EACH(ROWS, ..): the accumulators start as `zero`, come from from[row * pitch], go to to[row * pitch]. */
 #define DECLARE_ONE(i, j) vector c##i##_##j = zero;
 #define DECLARE(i) EACH_VECTOR(i, DECLARE_ONE)

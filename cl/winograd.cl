@@ -8,10 +8,10 @@
  * columns first, then bias, LW_ZERO, and relu or mask.
  *
  * Filters U are [block of LANES outputs][point][channel][LANES], zeros past the last output. Points of the input V are
- * [block of BLOCK channels][ROWS tiles][point][tile][BLOCK], those of the output M [ROWS tiles][point][tile][LANES]. Either one work-group does
- * everything for some tiles (winograd_fused: V and M in local memory), or three kernels go over V and M of many tiles in
- * global memory, so that U is read once, or U, larger than V, is never written there: a work-group transforms the filters of
- * some channels at a time and adds their part to M (winograd_chunk).
+ * [block of BLOCK channels][ROWS tiles][point][tile][BLOCK], those of the output M [ROWS tiles][point][tile][LANES]. Either one
+ * work-group does everything for some tiles (winograd_fused: V and M in local memory), or three kernels go over V and M of many
+ * tiles in global memory, so that U is read once, or U, larger than V, is never written there: a work-group transforms the
+ * filters of some channels at a time and adds their part to M (winograd_chunk).
  *
  * FORM  0: V and M are in local memory, 1: in global memory, 2: so, and U is in local memory
  */
@@ -39,24 +39,12 @@
 /* Where tile t's first point is in V or M, whose points are `width` floats wide; its next point is ROWS of those further. */
 #define TILE_AT(t, width) (((t) / ROWS * (WINOGRAD_POINTS * ROWS) + (t) % ROWS) * (width))
 
-#if WINOGRAD_SIZE == 4
-#define EACH_POINT(F) F(0) F(1) F(2) F(3)
-#else
-#define EACH_POINT(F) F(0) F(1) F(2) F(3) F(4) F(5)
-#endif
-/* n: the tile's outputs on that side */
 #if WINOGRAD_OUTPUTS == 4
-#define EACH_OUTPUT(F) F(0) F(1) F(2) F(3)
-#define TRANSFORM_INPUT(n) WINOGRAD_INPUT_4_3(vector, n, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
-#define TRANSFORM_OUTPUT(n) WINOGRAD_OUTPUT_4_3(vector, n, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3)
+#define OUTPUT_LINE(n) WINOGRAD_OUTPUT_4_3(vector, n, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3)
 #elif WINOGRAD_TAPS == 3
-#define EACH_OUTPUT(F) F(0) F(1)
-#define TRANSFORM_INPUT(n) WINOGRAD_INPUT_4(vector, d0, d1, d2, d3, o0, o1, o2, o3)
-#define TRANSFORM_OUTPUT(n) WINOGRAD_OUTPUT_2_3(vector, d0, d1, d2, d3, o0, o1)
+#define OUTPUT_LINE(n) WINOGRAD_OUTPUT_2_3(vector, d0, d1, d2, d3, o0, o1)
 #else
-#define EACH_OUTPUT(F) F(0) F(1)
-#define TRANSFORM_INPUT(n) WINOGRAD_INPUT_6(vector, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
-#define TRANSFORM_OUTPUT(n) WINOGRAD_OUTPUT_2_5(vector, d0, d1, d2, d3, d4, d5, o0, o1)
+#define OUTPUT_LINE(n) WINOGRAD_OUTPUT_2_5(vector, d0, d1, d2, d3, d4, d5, o0, o1)
 #endif
 #if WINOGRAD_TAPS == 5
 #define EACH_TAP(F) F(0) F(1) F(2) F(3) F(4)
@@ -69,9 +57,6 @@
 #define TRANSFORM_FILTER WINOGRAD_FILTER_2_3(vector, d0, d1, d2, o0, o1, o2, o3)
 #endif
 
-#define DECLARE_IN(i) vector d##i;
-#define DECLARE_OUT(i) vector o##i;
-
 /*
  * Tiles are numbered over all images by what they are: those of a right edge that fewer outputs are left for, whole ones, those
  * of a lower edge, those of a corner; so the tiles that take a point are neighbours. WHOLE: how many whole ones there are on a side
@@ -83,35 +68,40 @@
 #define WHOLE(length) (((length) + OUTPUTS - 1) / OUTPUTS)
 #endif
 
-/* The image of tile t, and the row and the column of its first output; height and width are those of the outputs. */
+/* How many there are of each. Here and below height and width are those of the outputs. */
+static inline int4 count_tiles(int images, int height, int width)
+{
+	const int down = WHOLE(height), across = WHOLE(width);
+	const int right = across * OUTPUTS < width, below = down * OUTPUTS < height;
+
+	return (int4)(right * down, down * across, below * across, right * below) * images;
+}
+
+/* The image of tile t, and the row and the column of its first output */
 static inline int3 find_tile(int t, int images, int height, int width)
 {
 	const int down = WHOLE(height), across = WHOLE(width);
-	const int right = across * OUTPUTS < width ? images * down : 0, whole = images * down * across;
-	const int below = down * OUTPUTS < height ? images * across : 0;
+	const int4 count = count_tiles(images, height, width);
 
-	if (t < right)
+	if (t < count.s0)
 		return (int3)(t / down, t % down * OUTPUTS, across * OUTPUTS);
-	t -= right;
-	if (t < whole)
+	t -= count.s0;
+	if (t < count.s1)
 		return (int3)(t / (down * across), t / across % down * OUTPUTS, t % across * OUTPUTS);
-	t -= whole;
-	if (t < below)
+	t -= count.s1;
+	if (t < count.s2)
 		return (int3)(t / across, down * OUTPUTS, t % across * OUTPUTS);
-	return (int3)(t - below, down * OUTPUTS, across * OUTPUTS);
+	return (int3)(t - count.s2, down * OUTPUTS, across * OUTPUTS);
 }
 
 /* The first of the tiles that take a point, and the one after the last. */
 static inline int2 tiles_of(int point, int images, int height, int width)
 {
-	const int down = WHOLE(height), across = WHOLE(width), rows = height - down * OUTPUTS, columns = width - across * OUTPUTS;
-	const int right = columns > 0 ? images * down : 0, whole = images * down * across;
-	const int below = rows > 0 ? images * across : 0, corner = rows > 0 && columns > 0 ? images : 0;
-	const bool lower = rows <= 0 || WINOGRAD_HAS_POINT(point / SIZE, rows);
-	const bool righter = columns <= 0 || WINOGRAD_HAS_POINT(point % SIZE, columns);
-	const int begin = righter ? 0 : right;
+	const int4 count = count_tiles(images, height, width);
+	const bool lower = WINOGRAD_HAS_POINT(point / SIZE, height - WHOLE(height) * OUTPUTS);
+	const bool righter = WINOGRAD_HAS_POINT(point % SIZE, width - WHOLE(width) * OUTPUTS);
 
-	return (int2)(begin, right + whole + (lower ? below : 0) + (lower && righter ? corner : 0));
+	return (int2)(righter ? 0 : count.s0, count.s0 + count.s1 + (lower ? count.s2 : 0) + (lower && righter ? count.s3 : 0));
 }
 
 /* One value of each of VECTOR filters, out_step apart, of which there are `count`. The vector is written out: compilers make slow scatters of a loop. */
@@ -230,13 +220,6 @@ winograd_filter(__global const float *restrict weight, __global float *restrict 
 }
 #endif
 
-static inline vector load_some(__global const float *from, int count)
-{
-	if (count >= VECTOR)
-		return LW_LOAD(VECTOR, from);
-	return LW_LOAD_PART(VECTOR, from, count);
-}
-
 #define LOAD_INNER(i) d##i = LW_LOAD(VECTOR, image + (at + i * pitch));
 #define LOAD_OUTER(i)                                                                                                  \
 	d##i = (vector)(0.0f);                                                                                         \
@@ -268,14 +251,14 @@ static inline void transform_channels(__global const float *image, SPACE float *
 		} else {
 			EACH_POINT(LOAD_OUTER)
 		}
-		TRANSFORM_INPUT(rows)
+		INPUT_LINE(rows)
 		EACH_POINT(KEEP_INPUT)
 	}
 	for (int i = 0; i < SIZE; i++) {
 		if (!WINOGRAD_HAS_POINT(i, rows))
 			continue;
 		EACH_POINT(LOAD_HALF_INPUT)
-		TRANSFORM_INPUT(columns)
+		INPUT_LINE(columns)
 		EACH_POINT(STORE_INPUT)
 	}
 }
@@ -355,12 +338,12 @@ static inline void transform_output(SPACE const float *m, __global const float *
 			if (!WINOGRAD_HAS_POINT(j, columns))
 				continue;
 			EACH_POINT(LOAD_POINT)
-			TRANSFORM_OUTPUT(rows)
+			OUTPUT_LINE(rows)
 			EACH_OUTPUT(KEEP_OUTPUT)
 		}
 		for (int p = 0; p < OUTPUTS && top + p < height; p++) {
 			EACH_POINT(LOAD_HALF_OUTPUT)
-			TRANSFORM_OUTPUT(columns)
+			OUTPUT_LINE(columns)
 			EACH_OUTPUT(FINISH)
 		}
 	}
@@ -406,10 +389,11 @@ winograd_fused(__global const float *restrict x, __global const float *restrict 
 #else
 /*
  * The same in three steps, of `tiles` tiles from `first`, no more than pitch, a multiple of ROWS. The workspace holds U, from
- * v_at V, from m_at M, which is [block of LANES outputs][point][pitch][LANES].
+ * v_at V, from m_at M of each block of LANES outputs.
  */
 
-/* ids: share of the tiles, block of channels: points are pages apart, and so what lies together in each is written in a row */
+#if FORM == 1
+/* ids: share of the tiles, block of channels: what lies together in each point is written in a row */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 winograd_input(__global const float *restrict x, __global float *restrict workspace, int v_at, int first, int tiles, int pitch,
 	       int images, int height, int width, int channels, int out_height, int out_width, int pad_height, int pad_width)
@@ -426,7 +410,6 @@ winograd_input(__global const float *restrict x, __global float *restrict worksp
 	}
 }
 
-#if FORM == 1
 /* ids: block of outputs, point */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 winograd_multiply(__global float *workspace, int v_at, int m_at, int first, int tiles, int pitch, int images, int channels,

@@ -30,18 +30,6 @@
 #else
 #define EACH_CHANNEL(i, F) F(i, 0) F(i, 1) F(i, 2) F(i, 3)
 #endif
-#define EACH_POINT(F) F(0) F(1) F(2) F(3) F(4) F(5)
-#define EACH_OUTPUT(F) F(0) F(1) F(2) F(3)
-
-#define DECLARE_IN(i) vector d##i;
-#define DECLARE_OUT(i) vector o##i;
-
-static inline vector load_some(__global const float *from, int count)
-{
-	if (count >= VECTOR)
-		return LW_LOAD(VECTOR, from);
-	return LW_LOAD_PART(VECTOR, from, count);
-}
 
 /* Where the points of tile t begin, and floats of those of `count` tiles. */
 #define PLACE_OF(t) ((t) / TILES_PER_VECTOR * POINTS * VECTOR + (t) % TILES_PER_VECTOR * TILE_PITCH)
@@ -77,7 +65,7 @@ static inline void transform_strip(__local float *v, __local float *halves, __gl
 		/* the last ones once more, rather than what is not theirs */
 		const int f = max(begin, min(next, end - VECTOR)), at = left * CHANNELS + f;
 		EACH_POINT(LOAD_ROW)
-		WINOGRAD_INPUT_6(vector, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
+		INPUT_LINE(SIDE)
 		EACH_POINT(KEEP_ROW)
 	}
 	for (int f = end; f < row; f += VECTOR) {
@@ -86,7 +74,7 @@ static inline void transform_strip(__local float *v, __local float *halves, __gl
 	for (int n = 0; n * TILES_PER_VECTOR < count; n++)
 		for (int i = 0; i < SIZE; i++) {
 			EACH_POINT(LOAD_COLUMN)
-			WINOGRAD_INPUT_6(vector, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
+			INPUT_LINE(SIDE)
 			EACH_POINT(KEEP_POINT)
 		}
 }

@@ -28,6 +28,26 @@
 #define WINOGRAD_SIDE(left) (WINOGRAD_OUTPUTS == 4 ? min(WINOGRAD_OUTPUTS, left) : WINOGRAD_OUTPUTS)
 #define WINOGRAD_HAS_POINT(i, n) ((i) < (n) + WINOGRAD_TAPS - 2 || (i) == WINOGRAD_SIZE - 1)
 
+/* For kernels with lines of named variables, of type vector: the inputs d0 .., the outputs o0 .. ; n: the tile's outputs on that side */
+#if WINOGRAD_SIZE == 4
+#define EACH_POINT(F) F(0) F(1) F(2) F(3)
+#define INPUT_LINE(n) WINOGRAD_INPUT_4(vector, d0, d1, d2, d3, o0, o1, o2, o3)
+#else
+#define EACH_POINT(F) F(0) F(1) F(2) F(3) F(4) F(5)
+#if WINOGRAD_TAPS == 3
+#define INPUT_LINE(n) WINOGRAD_INPUT_4_3(vector, n, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
+#else
+#define INPUT_LINE(n) WINOGRAD_INPUT_6(vector, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
+#endif
+#endif
+#if WINOGRAD_OUTPUTS == 4
+#define EACH_OUTPUT(F) F(0) F(1) F(2) F(3)
+#else
+#define EACH_OUTPUT(F) F(0) F(1)
+#endif
+#define DECLARE_IN(i) vector d##i;
+#define DECLARE_OUT(i) vector o##i;
+
 /* B^T: an input tile to its points. */
 #define WINOGRAD_INPUT_4(T, i0, i1, i2, i3, o0, o1, o2, o3)                                                            \
 	{                                                                                                              \

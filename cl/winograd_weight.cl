@@ -65,25 +65,13 @@ static inline vector load_channels(__global const float *from, int count)
 	return LW_LOAD_PART(VECTOR, from, count);
 }
 
-/* Lines of named variables, because a private array leaves the registers on some compilers. n: the tile's outputs on that side */
+/* A of a line of named variables, as winograd_transform.cl has them */
 #if SIZE == 4
-#define EACH_POINT(F) F(0) F(1) F(2) F(3)
-#define TRANSFORM_INPUT(n) WINOGRAD_INPUT_4(vector, d0, d1, d2, d3, o0, o1, o2, o3)
-#define TRANSFORM_GRADIENT(n) WINOGRAD_OUTPUT_ADJOINT_2_3(vector, d0, d1, o0, o1, o2, o3)
+#define GRADIENT_LINE(n) WINOGRAD_OUTPUT_ADJOINT_2_3(vector, d0, d1, o0, o1, o2, o3)
+#elif TAPS == 3
+#define GRADIENT_LINE(n) WINOGRAD_OUTPUT_ADJOINT_4_3(vector, n, d0, d1, d2, d3, o0, o1, o2, o3, o4, o5)
 #else
-#define EACH_POINT(F) F(0) F(1) F(2) F(3) F(4) F(5)
-#if TAPS == 3
-#define TRANSFORM_INPUT(n) WINOGRAD_INPUT_4_3(vector, n, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
-#define TRANSFORM_GRADIENT(n) WINOGRAD_OUTPUT_ADJOINT_4_3(vector, n, d0, d1, d2, d3, o0, o1, o2, o3, o4, o5)
-#else
-#define TRANSFORM_INPUT(n) WINOGRAD_INPUT_6(vector, d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5)
-#define TRANSFORM_GRADIENT(n) WINOGRAD_OUTPUT_ADJOINT_2_5(vector, d0, d1, o0, o1, o2, o3, o4, o5)
-#endif
-#endif
-#if OUTPUTS == 4
-#define EACH_OUTPUT(F) F(0) F(1) F(2) F(3)
-#else
-#define EACH_OUTPUT(F) F(0) F(1)
+#define GRADIENT_LINE(n) WINOGRAD_OUTPUT_ADJOINT_2_5(vector, d0, d1, o0, o1, o2, o3, o4, o5)
 #endif
 
 /* G^T of neighbours, to every `step`-th vector */
@@ -110,8 +98,6 @@ typedef struct place {
 	int image, row, column, height, width, at;
 } place;
 
-#define DECLARE_IN(i) vector d##i;
-#define DECLARE_OUT(i) vector o##i;
 /* with a hint of what the tile after the next one on the same rows has there */
 #define LOAD_WHOLE(i)                                                                                                  \
 	d##i = LW_LOAD(VECTOR, from + i * row);                                                                        \
@@ -155,12 +141,12 @@ static inline void input_tile(TILES float *to, size_t pitch, __global const floa
 		} else {
 			EACH_POINT(LOAD_PART)
 		}
-		TRANSFORM_INPUT(rows)
+		INPUT_LINE(rows)
 		EACH_POINT(KEEP)
 	}
 	for (int i = 0; i < SIZE; i++) {
 		EACH_POINT(LOAD_BETWEEN)
-		TRANSFORM_INPUT(columns)
+		INPUT_LINE(columns)
 		EACH_POINT(STORE_POINT)
 	}
 }
@@ -183,12 +169,12 @@ static inline void gradient_tile(TILES float *to, size_t pitch, __global const f
 		} else {
 			EACH_OUTPUT(LOAD_PART)
 		}
-		TRANSFORM_GRADIENT(rows)
+		GRADIENT_LINE(rows)
 		EACH_POINT(KEEP)
 	}
 	for (int i = 0; i < SIZE; i++) {
 		EACH_OUTPUT(LOAD_BETWEEN)
-		TRANSFORM_GRADIENT(columns)
+		GRADIENT_LINE(columns)
 		EACH_POINT(STORE_POINT)
 	}
 }

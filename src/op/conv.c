@@ -10,8 +10,8 @@ static const char *const keys[] = {"out", "kernel", "stride", "pad", "dilation",
 const char *const lw_conv_algorithm_names[LW_CONV_ALGORITHMS] = {"direct", "winograd_f2", "winograd_f4", "winograd_5x5", "col2im"};
 
 /* By preference; the last two run anywhere, slowly. */
-static const lw_conv_family *const families[] = {&lw_winograd_few, &lw_winograd_cpu, &lw_conv_gemm, &lw_conv_few, &lw_conv_cpu, &lw_conv_col2im,
-						  &lw_winograd_gpu, &lw_conv_gpu, &lw_winograd_simple, &lw_conv_simple};
+static const lw_conv_family *const families[] = {&lw_winograd_few, &lw_winograd_cpu, &lw_conv_gemm, &lw_conv_few, &lw_conv_cpu,
+						  &lw_conv_col2im, &lw_winograd_gpu, &lw_conv_gpu, &lw_winograd_simple, &lw_conv_simple};
 enum { ANYWHERE = 8 };
 
 static const char *const axes[2] = {"height", "width"};
@@ -150,15 +150,6 @@ static bool allowed(const lw_op_context *context, const lw_conv *conv, lw_pass p
 	       (choice->algorithm != LW_CONV_WINOGRAD_F4 && choice->algorithm != LW_CONV_WINOGRAD_5X5);
 }
 
-/* What to take first: the shape's own, or what may have other bits on other devices and should be faster on this one. */
-static lw_conv_algorithm best_guess(const lw_op_context *context, const lw_conv *conv, lw_pass pass)
-{
-	const lw_conv_algorithm own = preferred(conv, pass, context->precision);
-	const bool cpu = lw_device_get_info(context->device)->type == LW_DEVICE_CPU;
-
-	return cpu && pass == LW_PASS_DATA && !context->reproducible && lw_conv_col2im_pays(conv, own) ? LW_CONV_COL2IM : own;
-}
-
 static int choices(const lw_op_context *context, const lw_op_call *call, lw_pass pass, lw_choice *list)
 {
 	const bool gpu = lw_device_get_info(context->device)->type != LW_DEVICE_CPU;
@@ -175,11 +166,13 @@ static int choices(const lw_op_context *context, const lw_op_call *call, lw_pass
 			found[i].family = (int)f;
 		count += more;
 	}
-	/* first the best guess, which may not be among them, then the shape's own algorithm */
-	const int own = (int)preferred(&conv, pass, context->precision), guess = (int)best_guess(context, &conv, pass);
+	/* first what should be faster here, though it may have other bits on other devices, then the shape's own algorithm */
+	const lw_conv_algorithm own = preferred(&conv, pass, context->precision);
+	const bool col2im = pass == LW_PASS_DATA && !gpu && !context->reproducible && lw_conv_col2im_pays(&conv, own);
+	const int guess = col2im ? LW_CONV_COL2IM : (int)own;
 	for (int rank = 0; rank < 3; rank++)
 		for (int i = 0; i < count; i++)
-			if ((found[i].algorithm == guess ? 0 : found[i].algorithm == own ? 1 : 2) == rank &&
+			if ((found[i].algorithm == guess ? 0 : found[i].algorithm == (int)own ? 1 : 2) == rank &&
 			    allowed(context, &conv, pass, &found[i]))
 				list[kept++] = found[i];
 	return kept;

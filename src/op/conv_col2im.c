@@ -111,11 +111,7 @@ static lw_status pack(const lw_op_context *context, const lw_conv *conv, const l
 	lw_arg_int(&launch, conv->out_channels);
 	lw_conv_pair(&launch, conv->kernel);
 	lw_arg_int(&launch, some);
-	launch.dimensions = 2;
-	launch.global[0] = (size_t)((conv->out_channels + some - 1) / some);
-	launch.global[1] = (size_t)lw_tile_blocks(tile, run_of(conv));
-	launch.local[0] = launch.local[1] = 1;
-	return lw_queue_launch(context->queue, &launch, NULL);
+	return lw_tile_launch(context, &launch, (size_t)((conv->out_channels + some - 1) / some), (size_t)lw_tile_blocks(tile, run_of(conv)));
 }
 
 static lw_status run(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice,

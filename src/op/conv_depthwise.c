@@ -84,11 +84,7 @@ static lw_status run_pixels(const lw_op_context *context, const lw_conv *conv, b
 	lw_arg_int(&launch, rows);
 	lw_arg_int(&launch, strip);
 	lw_arg_int(&launch, forward && conv->relu);
-	launch.dimensions = 2;
-	launch.global[0] = (size_t)((height + rows - 1) / rows);
-	launch.global[1] = (size_t)conv->images;
-	launch.local[0] = launch.local[1] = 1;
-	return lw_queue_launch(context->queue, &launch, NULL);
+	return lw_tile_launch(context, &launch, (size_t)((height + rows - 1) / rows), (size_t)conv->images);
 }
 
 static lw_status add_parts(const lw_op_context *context, const lw_conv *conv, int pitch, const lw_conv_buffers *b)
@@ -131,11 +127,7 @@ static lw_status backward_weight(const lw_op_context *context, const lw_conv *co
 	lw_arg_int(&launch, conv->images);
 	lw_arg_int(&launch, run);
 	lw_arg_int(&launch, pitch);
-	launch.dimensions = 2;
-	launch.global[0] = (size_t)conv->parts;
-	launch.global[1] = (size_t)((conv->channels + run - 1) / run);
-	launch.local[0] = launch.local[1] = 1;
-	LW_TRY(lw_queue_launch(context->queue, &launch, NULL));
+	LW_TRY(lw_tile_launch(context, &launch, (size_t)conv->parts, (size_t)((conv->channels + run - 1) / run)));
 	return add_parts(context, conv, pitch, b);
 }
 

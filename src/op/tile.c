@@ -59,3 +59,12 @@ lw_variant lw_tile_variant(const char *source, const char *function, const lw_ti
 	lw_variant_option(&variant, "ROWS", tile->rows);
 	return variant;
 }
+
+lw_status lw_tile_launch(const lw_op_context *context, lw_launch *launch, size_t first, size_t second)
+{
+	launch->dimensions = 2;
+	launch->global[0] = first;
+	launch->global[1] = second;
+	launch->local[0] = launch->local[1] = 1;
+	return lw_queue_launch(context->queue, launch, NULL);
+}

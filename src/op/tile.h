@@ -39,4 +39,7 @@ size_t lw_tile_local_floats(const lw_device *device);
 /* The kernel for the tile: options VECTOR, VECTORS, ROWS. */
 lw_variant lw_tile_variant(const char *source, const char *function, const lw_tile *tile);
 
+/* Enqueues first x second work-groups of one work-item each. */
+lw_status lw_tile_launch(const lw_op_context *context, lw_launch *launch, size_t first, size_t second);
+
 #endif

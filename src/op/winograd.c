@@ -1,5 +1,4 @@
 /* Winograd convolutions on CPUs, forward and backward of the data: which tiles, and the launches of cl/winograd.cl. */
-#include "op/tile.h"
 #include "op/winograd.h"
 
 /* Channels that V keeps together, and that a work-item of winograd_filter takes. */
@@ -207,13 +206,23 @@ static lw_status begin(const lw_op_context *context, const char *function, const
 	return lw_launch_begin(launch, context->device, &variant);
 }
 
-static lw_status enqueue(const lw_op_context *context, lw_launch *launch, size_t first, size_t second)
+lw_status lw_winograd_transform_filter(const lw_op_context *context, const lw_winograd_pass *p, int algorithm, const lw_tile *tile,
+				       lw_buf *weight, lw_buf *workspace)
 {
-	launch->dimensions = 2;
-	launch->global[0] = first;
-	launch->global[1] = second;
-	launch->local[0] = launch->local[1] = 1;
-	return lw_queue_launch(context->queue, launch, NULL);
+	/* every number of rows has the same one */
+	const lw_choice choice = {.algorithm = algorithm};
+	const lw_tile lanes = {tile->vector, tile->vectors, 1};
+	lw_launch launch;
+
+	LW_TRY(begin(context, "winograd_filter", &choice, &lanes, &launch));
+	lw_arg_buf(&launch, weight);
+	lw_arg_buf(&launch, workspace);
+	lw_arg_int(&launch, p->channels);
+	lw_arg_int(&launch, p->outputs);
+	lw_arg_int(&launch, p->out_step);
+	lw_arg_int(&launch, p->inner_step);
+	lw_arg_int(&launch, p->flip);
+	return lw_tile_launch(context, &launch, (size_t)((p->channels + RUN - 1) / RUN), (size_t)lw_tile_blocks(tile, p->outputs));
 }
 
 /* The launches of a pass: its choice, and the buffers by their part in it. */
@@ -226,24 +235,6 @@ typedef struct winograd_run {
 	lw_buf *x, *weight, *bias, *y, *mask, *workspace;
 	int v_at, m_at; /* where V and M begin in the workspace, behind U, if it is there */
 } winograd_run;
-
-static lw_status transform_filter(const winograd_run *r)
-{
-	/* every tile has the same one */
-	const lw_choice choice = {.algorithm = r->choice->algorithm};
-	const lw_tile tile = {r->tile.vector, r->tile.vectors, 1};
-	lw_launch launch;
-
-	LW_TRY(begin(r->context, "winograd_filter", &choice, &tile, &launch));
-	lw_arg_buf(&launch, r->weight);
-	lw_arg_buf(&launch, r->workspace);
-	lw_arg_int(&launch, r->p.channels);
-	lw_arg_int(&launch, r->p.outputs);
-	lw_arg_int(&launch, r->p.out_step);
-	lw_arg_int(&launch, r->p.inner_step);
-	lw_arg_int(&launch, r->p.flip);
-	return enqueue(r->context, &launch, (size_t)((r->p.channels + RUN - 1) / RUN), (size_t)r->blocks);
-}
 
 static lw_status run_fused(const winograd_run *r)
 {
@@ -268,15 +259,17 @@ static lw_status run_fused(const winograd_run *r)
 	lw_arg_int(&launch, group);
 	lw_arg_int(&launch, r->blocks);
 	lw_arg_int(&launch, r->relu);
-	return enqueue(r->context, &launch, (size_t)groups, (size_t)lw_min_int(r->blocks, shares));
+	return lw_tile_launch(r->context, &launch, (size_t)groups, (size_t)lw_min_int(r->blocks, shares));
 }
 
 static lw_status spread_input(const winograd_run *r, int first, int tiles, int pitch)
 {
 	const int blocks = (int)(padded_channels(&r->p) / BLOCK);
+	/* before CHUNKS too */
+	const lw_choice choice = {.algorithm = r->choice->algorithm, .tile[FORM] = SPREAD};
 	lw_launch launch;
 
-	LW_TRY(begin(r->context, "winograd_input", r->choice, &r->tile, &launch));
+	LW_TRY(begin(r->context, "winograd_input", &choice, &r->tile, &launch));
 	lw_arg_buf(&launch, r->x);
 	lw_arg_buf(&launch, r->workspace);
 	lw_arg_int(&launch, r->v_at);
@@ -288,7 +281,7 @@ static lw_status spread_input(const winograd_run *r, int first, int tiles, int p
 	lw_arg_int(&launch, r->p.channels);
 	lw_conv_pair(&launch, r->p.output);
 	lw_conv_pair(&launch, r->p.pad);
-	return enqueue(r->context, &launch, (size_t)lw_min_int(tiles, (4 * lw_tile_groups(r->context->device) + blocks - 1) / blocks),
+	return lw_tile_launch(r->context, &launch, (size_t)lw_min_int(tiles, (4 * lw_tile_groups(r->context->device) + blocks - 1) / blocks),
 		       (size_t)blocks);
 }
 
@@ -306,7 +299,7 @@ static lw_status spread_multiply(const winograd_run *r, int first, int tiles, in
 	lw_arg_int(&launch, r->p.images);
 	lw_arg_int(&launch, r->p.channels);
 	lw_conv_pair(&launch, r->p.output);
-	return enqueue(r->context, &launch, (size_t)r->blocks, (size_t)r->p.points);
+	return lw_tile_launch(r->context, &launch, (size_t)r->blocks, (size_t)r->p.points);
 }
 
 static lw_status spread_output(const winograd_run *r, int first, int tiles, int pitch)
@@ -327,7 +320,7 @@ static lw_status spread_output(const winograd_run *r, int first, int tiles, int 
 	lw_conv_pair(&launch, r->p.output);
 	lw_arg_int(&launch, r->p.outputs);
 	lw_arg_int(&launch, r->relu);
-	return enqueue(r->context, &launch, (size_t)lw_min_int(tiles, shares), (size_t)r->blocks);
+	return lw_tile_launch(r->context, &launch, (size_t)lw_min_int(tiles, shares), (size_t)r->blocks);
 }
 
 static lw_status run_chunks(const winograd_run *r)
@@ -357,7 +350,7 @@ static lw_status run_chunks(const winograd_run *r)
 	lw_arg_int(&launch, group);
 	lw_arg_int(&launch, chunk);
 	lw_arg_int(&launch, r->relu);
-	return enqueue(r->context, &launch, (size_t)r->blocks, (size_t)((r->p.tiles + group - 1) / group));
+	return lw_tile_launch(r->context, &launch, (size_t)r->blocks, (size_t)((r->p.tiles + group - 1) / group));
 }
 
 static lw_status run_spread(const winograd_run *r)
@@ -399,7 +392,7 @@ static lw_status run(const lw_op_context *context, const lw_conv *conv, lw_pass 
 	if (choice->tile[FORM] == CHUNKS)
 		return run_chunks(&r);
 	if (!context->filters_packed)
-		LW_TRY(transform_filter(&r));
+		LW_TRY(lw_winograd_transform_filter(context, &r.p, choice->algorithm, &r.tile, r.weight, r.workspace));
 	return choice->tile[FORM] == SPREAD ? run_spread(&r) : run_fused(&r);
 }
 

@@ -1,5 +1,4 @@
 /* Winograd's F(4x4, 3x3) on CPUs from few input channels to whole tiles, forward and backward of the weight: the launches of cl/winograd_few.cl. */
-#include "op/tile.h"
 #include "op/winograd_weight.h"
 
 enum { SIDE = 4, SIZE = 6, POINTS = SIZE * SIZE };
@@ -70,32 +69,6 @@ static lw_variant variant_of(const char *function, const few_plan *p)
 	return variant;
 }
 
-static lw_status enqueue(const lw_op_context *context, lw_launch *launch, size_t first, size_t second)
-{
-	launch->dimensions = 2;
-	launch->global[0] = first;
-	launch->global[1] = second;
-	launch->local[0] = launch->local[1] = 1;
-	return lw_queue_launch(context->queue, launch, NULL);
-}
-
-static lw_status transform_filter(const lw_op_context *context, const few_plan *p, const lw_conv_buffers *b)
-{
-	lw_variant variant = lw_tile_variant("winograd", "winograd_filter", &p->tile);
-	lw_launch launch;
-
-	lw_variant_option(&variant, "WINOGRAD_OUTPUTS", SIDE);
-	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
-	lw_arg_buf(&launch, b->weight);
-	lw_arg_buf(&launch, b->workspace);
-	lw_arg_int(&launch, p->pass.channels);
-	lw_arg_int(&launch, p->pass.outputs);
-	lw_arg_int(&launch, p->pass.out_step);
-	lw_arg_int(&launch, p->pass.inner_step);
-	lw_arg_int(&launch, p->pass.flip);
-	return enqueue(context, &launch, 1, (size_t)p->blocks);
-}
-
 static void shape_arguments(lw_launch *launch, const few_plan *p)
 {
 	lw_conv_pair(launch, p->pass.input);
@@ -111,7 +84,7 @@ static lw_status forward(const lw_op_context *context, const lw_conv *conv, cons
 	lw_launch launch;
 
 	if (!context->filters_packed)
-		LW_TRY(transform_filter(context, p, b));
+		LW_TRY(lw_winograd_transform_filter(context, &p->pass, LW_CONV_WINOGRAD_F4, &p->tile, b->weight, b->workspace));
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, b->x);
 	lw_arg_buf(&launch, b->workspace);
@@ -125,7 +98,7 @@ static lw_status forward(const lw_op_context *context, const lw_conv *conv, cons
 	lw_arg_int(&launch, p->strip);
 	lw_arg_int(&launch, p->blocks);
 	lw_arg_int(&launch, conv->relu);
-	return enqueue(context, &launch, (size_t)lw_min_int(rows, units),
+	return lw_tile_launch(context, &launch, (size_t)lw_min_int(rows, units),
 		       (size_t)lw_min_int(p->blocks, (units + rows - 1) / rows));
 }
 
@@ -146,7 +119,7 @@ static lw_status backward_weight(const lw_op_context *context, const lw_conv *co
 	lw_arg_int(&launch, p->pass.across);
 	lw_arg_int(&launch, p->strip);
 	lw_arg_int(&launch, p->blocks);
-	LW_TRY(enqueue(context, &launch, (size_t)parts, (size_t)lw_min_int(p->blocks, (units + parts - 1) / parts)));
+	LW_TRY(lw_tile_launch(context, &launch, (size_t)parts, (size_t)lw_min_int(p->blocks, (units + parts - 1) / parts)));
 
 	variant = variant_of("winograd_few_sum", p);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
@@ -155,7 +128,7 @@ static lw_status backward_weight(const lw_op_context *context, const lw_conv *co
 	lw_arg_int(&launch, p->pass.outputs);
 	lw_arg_int(&launch, parts);
 	lw_arg_int(&launch, conv->slices);
-	return enqueue(context, &launch, (size_t)p->blocks, (size_t)p->pass.channels);
+	return lw_tile_launch(context, &launch, (size_t)p->blocks, (size_t)p->pass.channels);
 }
 
 static lw_status run(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice,

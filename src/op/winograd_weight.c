@@ -182,11 +182,7 @@ static lw_status sum_tiles(const lw_op_context *context, const lw_conv *conv, co
 	lw_arg_int(&launch, conv->slices);
 	lw_arg_int(&launch, p->deep);
 	lw_arg_int(&launch, p->batch);
-	launch.dimensions = 2;
-	launch.global[0] = (size_t)p->columns;
-	launch.global[1] = (size_t)pieces(p->rows, p->deep);
-	launch.local[0] = launch.local[1] = 1;
-	return lw_queue_launch(context->queue, &launch, NULL);
+	return lw_tile_launch(context, &launch, (size_t)p->columns, (size_t)pieces(p->rows, p->deep));
 }
 
 static lw_status fused_tiles(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice, const plan *p,
@@ -236,11 +232,7 @@ static lw_status sum_parts(const lw_op_context *context, const lw_conv *conv, co
 	lw_arg_int(&launch, lw_winograd_weight_parts(conv, choice->algorithm));
 	lw_arg_int(&launch, conv->slices);
 	lw_arg_int(&launch, (int)p->point_pitch);
-	launch.dimensions = 2;
-	launch.global[0] = (size_t)p->columns;
-	launch.global[1] = (size_t)p->rows;
-	launch.local[0] = launch.local[1] = 1;
-	return lw_queue_launch(context->queue, &launch, NULL);
+	return lw_tile_launch(context, &launch, (size_t)p->columns, (size_t)p->rows);
 }
 
 lw_status lw_winograd_weight_run(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice,

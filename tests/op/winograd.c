@@ -8,25 +8,30 @@
 
 enum { MAX_SIZE = 6 };
 
-/* F(n,3)'s input by the filters of F(4,3), which have the points 0, 1, -1, 2, -2 and infinity; o is 0 */
-static void transform_edge_input(int n, const float *i, float *o)
+int lw_reference_edge(lw_conv_algorithm algorithm, int left) { return algorithm == LW_CONV_WINOGRAD_F4 && left < 4 ? left : 0; }
+
+void lw_reference_edge_input(int n, const float *d, float *v, int step)
 {
+	const float d0 = d[0], d1 = d[step], d2 = d[2 * step];
+
+	for (int i = 0; i < MAX_SIZE; i++)
+		v[i * step] = 0;
 	if (n == 3) {
-		const float even = i[0] - i[2], odd = i[3] - i[1];
-		o[0] = fmaf(4, even, 2 * odd);
-		o[1] = 3 * fmaf(-2, i[1], i[3] - i[2]);
-		o[2] = fmaf(-3, i[2], fmaf(2, i[1], i[3]));
-		o[3] = 4 * odd;
-		o[5] = fmaf(-2, odd, i[4] - i[2]);
+		const float even = d0 - d2, odd = d[3 * step] - d1;
+		v[0] = fmaf(4, even, 2 * odd);
+		v[step] = 3 * fmaf(-2, d1, d[3 * step] - d2);
+		v[2 * step] = fmaf(-3, d2, fmaf(2, d1, d[3 * step]));
+		v[3 * step] = 4 * odd;
+		v[5 * step] = fmaf(-2, odd, d[4 * step] - d2);
 	} else if (n == 2) {
-		o[0] = 4 * (i[0] - i[2]);
-		o[1] = -3 * (i[1] + i[2]);
-		o[2] = 3 * (i[1] - i[2]);
-		o[5] = i[3] - i[1];
+		v[0] = 4 * (d0 - d2);
+		v[step] = -3 * (d1 + d2);
+		v[2 * step] = 3 * (d1 - d2);
+		v[5 * step] = d[3 * step] - d1;
 	} else {
-		o[0] = 4 * (i[0] - i[1]);
-		o[1] = -6 * i[1];
-		o[5] = i[2] - i[1];
+		v[0] = 4 * (d0 - d1);
+		v[step] = -6 * d1;
+		v[5 * step] = d2 - d1;
 	}
 }
 
@@ -123,7 +128,7 @@ static void transform_line(const transform *t, int side, const float *in, float 
 {
 	memset(out, 0, sizeof *out * (size_t)t->to);
 	if (t->edge[side] && t->kind == INPUT)
-		transform_edge_input(t->edge[side], in, out);
+		lw_reference_edge_input(t->edge[side], in, out, 1);
 	else if (t->edge[side])
 		transform_edge_output(t->edge[side], in, out);
 	else if (t->kind == INPUT)
@@ -171,12 +176,9 @@ static void filter_points(const operands *o, const float *weight, int k, int c, 
 	transform_square(&t, filter, u);
 }
 
-/* Outputs of a tile that `left` are left for, where they are fewer than F(4,3)'s */
-static int edge_of(const operands *o, int left) { return o->side == 4 && left < 4 ? left : 0; }
-
 static void input_points(const operands *o, const float *x, int n, int top, int left, int c, float *v)
 {
-	const transform t = {INPUT, o->size, o->size, {edge_of(o, o->out.h - top), edge_of(o, o->out.w - left)}};
+	const transform t = {INPUT, o->size, o->size, {lw_reference_edge(o->algorithm, o->out.h - top), lw_reference_edge(o->algorithm, o->out.w - left)}};
 	float tile[MAX_SIZE * MAX_SIZE];
 
 	for (int i = 0; i < o->size; i++)
@@ -191,7 +193,7 @@ static void input_points(const operands *o, const float *x, int n, int top, int 
 /* One tile of one image, v its points, u all filters' */
 static void output_tile(const operands *o, int n, int top, int left, const float *u, const float *v, const float *bias, float *y)
 {
-	const transform t = {OUTPUT, o->size, o->side, {edge_of(o, o->out.h - top), edge_of(o, o->out.w - left)}};
+	const transform t = {OUTPUT, o->size, o->side, {lw_reference_edge(o->algorithm, o->out.h - top), lw_reference_edge(o->algorithm, o->out.w - left)}};
 	const int points = o->size * o->size;
 
 	for (int k = 0; k < o->out.c; k++) {

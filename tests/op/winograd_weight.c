@@ -47,32 +47,7 @@ static void transform_gradient(lw_conv_algorithm algorithm, const float *g, floa
 	m[5 * step] = g[3 * step];
 }
 
-/* Those of F(n,3) by the points of F(4,3), the rest of which are 0 */
-static void transform_edge_input(int n, const float *d, float *v, int step)
-{
-	const float d0 = d[0], d1 = d[step], d2 = d[2 * step];
-
-	for (int i = 0; i < 6; i++)
-		v[i * step] = 0;
-	if (n == 3) {
-		const float even = d0 - d2, odd = d[3 * step] - d1;
-		v[0] = fmaf(4, even, 2 * odd);
-		v[step] = 3 * fmaf(-2, d1, d[3 * step] - d2);
-		v[2 * step] = fmaf(-3, d2, fmaf(2, d1, d[3 * step]));
-		v[3 * step] = 4 * odd;
-		v[5 * step] = fmaf(-2, odd, d[4 * step] - d2);
-	} else if (n == 2) {
-		v[0] = 4 * (d0 - d2);
-		v[step] = -3 * (d1 + d2);
-		v[2 * step] = 3 * (d1 - d2);
-		v[5 * step] = d[3 * step] - d1;
-	} else {
-		v[0] = 4 * (d0 - d1);
-		v[step] = -6 * d1;
-		v[5 * step] = d2 - d1;
-	}
-}
-
+/* The output's gradient of F(n,3) to the points of F(4,3), the rest of which are 0 */
 static void transform_edge_gradient(int n, const float *g, float *m, int step)
 {
 	const float even = n == 3 ? g[0] + g[2 * step] : g[0], odd = n > 1 ? g[step] : 0;
@@ -133,9 +108,6 @@ static void transform_both(lw_conv_algorithm algorithm, transform *one, edge_tra
 			one(algorithm, half + i * SIDE, square + i * SIDE, 1);
 }
 
-/* Outputs of a tile that `left` are left for, where they are fewer than F(4,3)'s */
-static int edge_of(lw_conv_algorithm algorithm, int left) { return algorithm == LW_CONV_WINOGRAD_F4 && left < 4 ? left : 0; }
-
 static void tile_of(const float *values, lw_shape shape, int n, int c, int top, int left, int size, float *tile)
 {
 	for (int i = 0; i < size; i++)
@@ -161,9 +133,9 @@ static void sum_tiles(const lw_op_problem *problem, lw_conv_algorithm algorithm,
 			for (int left = 0; left < problem->output.w; left += outputs) {
 				tile_of(x, problem->input[0], n, c, top - pad[0], left - pad[1], size, v);
 				tile_of(gradient, problem->output, n, k, top, left, outputs, m);
-				const int rows = edge_of(algorithm, problem->output.h - top);
-				const int columns = edge_of(algorithm, problem->output.w - left);
-				transform_both(algorithm, transform_input, transform_edge_input, rows, columns, v, size, size);
+				const int rows = lw_reference_edge(algorithm, problem->output.h - top);
+				const int columns = lw_reference_edge(algorithm, problem->output.w - left);
+				transform_both(algorithm, transform_input, lw_reference_edge_input, rows, columns, v, size, size);
 				transform_both(algorithm, transform_gradient, transform_edge_gradient, rows, columns, m, outputs, size);
 				for (int i = 0; i < size; i++)
 					for (int j = 0; j < size; j++)
