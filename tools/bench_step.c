@@ -22,6 +22,7 @@ typedef struct step {
 	lw_plan *plan;
 	lw_device *const *devices;
 	size_t device_count;
+	double seconds; /* that making the plan took; 0 once the first step was told of */
 } step;
 
 static void destroy_work(void *state)
@@ -39,13 +40,34 @@ static void destroy_step(void *state)
 	lw_plan_destroy(&s->plan);
 }
 
+/* A user waits for the first step as long as it takes to compile kernels, or to read them. */
+static void tell_first(step *s, double seconds)
+{
+	unsigned compiled = 0, cached = 0;
+
+	for (size_t i = 0; i < s->device_count; i++) {
+		unsigned c[2];
+
+		lw_kernel_statistics(s->devices[i], &c[0], &c[1]);
+		compiled += c[0];
+		cached += c[1];
+	}
+	lw_log(LW_LOG_INFO, "%s: first step after %.2f s; so far %u kernels compiled, %u read from the cache", s->work->name,
+	       s->seconds + seconds, compiled, cached);
+	s->seconds = 0;
+}
+
 static lw_status run(bench *b, void *state)
 {
 	step *s = state;
+	const double began = lw_now();
 	lw_step_result result;
 
 	(void)b;
-	return lw_plan_step(s->plan, s->work->images, s->work->labels, &result);
+	LW_TRY(lw_plan_step(s->plan, s->work->images, s->work->labels, &result));
+	if (s->seconds > 0)
+		tell_first(s, lw_now() - began);
+	return LW_OK;
 }
 
 static lw_status from_recipe(work *w, const char *path)
@@ -233,6 +255,7 @@ static lw_status add(bench *b, const work *w, const choice *c)
 	lw_group_options *made = NULL;
 	const lw_group_options *used = w->groups;
 	size_t count = w->group_count;
+	const double began = lw_now();
 	lw_plan_info info;
 	bench_row *row;
 	step *s;
@@ -254,6 +277,7 @@ static lw_status add(bench *b, const work *w, const choice *c)
 	LW_TRY(lw_plan_create(&s->plan, w->net, c->set->devices, c->set->count, &w->optim, used, count, &options));
 	LW_TRY(lw_plan_tune(s->plan, &tune));
 	LW_TRY(lw_plan_get_info(s->plan, &info));
+	s->seconds = lw_now() - began;
 	LW_TRY(bench_add(b, &row));
 	row->run = run;
 	row->state = s;

@@ -226,6 +226,18 @@ static void note_speeds(lw_plan *plan)
 		/* the first step compiles kernels */
 		if (!plan->balanced && plan->step > plan->arranged_at && speed > member->speed)
 			member->speed = speed;
+	}
+}
+
+/*
+ * A driver may take as long for a program's binary as for compiling it, and not beside launches (PoCL 3.1): so not before the
+ * first step has been told of.
+ */
+static void save_kernels(lw_plan *plan)
+{
+	for (size_t i = 0; i < plan->lane_count && plan->step > plan->arranged_at; i++) {
+		lw_member *member = &plan->members[plan->lanes[i].member];
+
 		if (!member->saved_kernels)
 			lw_kernel_cache_save(member->device);
 		member->saved_kernels = true;
@@ -316,6 +328,7 @@ lw_status lw_plan_run(lw_plan *plan, const float *images, const int32_t *labels,
 	lw_step_result r;
 
 	plan->mode = mode;
+	save_kernels(plan);
 	LW_TRY(insist(plan, attempt_step, &b));
 	r = judge_step(plan);
 	plan->finite = r.finite;
