@@ -88,10 +88,7 @@ static inline vector masked_by(vector x, vector dx, int mask_input)
 	__global const float *output, __global const float *moments, __global const float *weight, __global const float *bias
 #define RELU_GRADIENT(at, c) gradient_of(output_gradient, output, input, at, moments, weight, bias, c, channels, relu)
 
-/*
- * Statistics and sums of the LW_EACH(n) vectors of channels from c on, over a part: chains over its pixels, several at
- * once. `masked`, where it is not NULL, is given the gradient behind relu.
- */
+/* Statistics of the LW_EACH(n) vectors of channels from c on, over a part: chains over its pixels, several at once. */
 #define PIXELS for (int i = 0; i < length; i++)
 #define STATISTICS(n)                                                                                                  \
 	{                                                                                                              \
@@ -115,32 +112,33 @@ static inline vector masked_by(vector x, vector dx, int mask_input)
 	LW_STORE(VECTOR, mean##k, workspace + c + (k) * VECTOR);                                                       \
 	LW_STORE(VECTOR, squares##k, workspace + all + c + (k) * VECTOR);
 
-#define SUMS(n)                                                                                                        \
+/*
+ * The sums of the vector of channels from c on: a chain over a part's pixels, of which ADD_PIXEL adds pixel i. `masked`, where it
+ * is not NULL, is given the gradient behind relu.
+ */
+#define SUMS                                                                                                           \
 	{                                                                                                              \
-		LW_EACH(n, SUMS_START)                                                                                 \
-		PIXELS                                                                                                 \
-		{                                                                                                      \
-			const size_t at = first + (size_t)i * channels + c;                                            \
-			LW_EACH(n, SUMS_SUM)                                                                           \
-		}                                                                                                      \
-		LW_EACH(n, SUMS_STORE)                                                                                 \
+		vector sum = (vector)(0.0f), product = sum;                                                            \
+		for (int i = 0; i < length; i++)                                                                       \
+			ADD_PIXEL                                                                                      \
+		STORE_PAIR(sum, product)                                                                               \
 	}
-#define SUMS_START(k)                                                                                                  \
-	vector sum##k = (vector)(0.0f), product##k = (vector)(0.0f);                                                   \
-	const vector mean##k = LW_LOAD(VECTOR, moments + c + (k) * VECTOR);                                            \
-	const vector deviation##k = LW_LOAD(VECTOR, moments + channels + c + (k) * VECTOR);
-#define SUMS_SUM(k)                                                                                                    \
-	LW_AHEAD(input + at + 8 * channels + (k) * VECTOR)                                                             \
-	LW_AHEAD(output_gradient + at + 8 * channels + (k) * VECTOR)                                                   \
-	const vector g##k = RELU_GRADIENT(at + (k) * VECTOR, c + (k) * VECTOR);                                        \
-	const vector xhat##k = (LW_LOAD(VECTOR, input + at + (k) * VECTOR) - mean##k) * deviation##k;                  \
-	sum##k += g##k;                                                                                                \
-	product##k = fma(g##k, xhat##k, product##k);                                                                   \
-	if (masked)                                                                                                    \
-		LW_STREAM(STREAM, VECTOR, g##k, masked + at + (k) * VECTOR);
-#define SUMS_STORE(k)                                                                                                  \
-	LW_STORE(VECTOR, sum##k, workspace + c + (k) * VECTOR);                                                        \
-	LW_STORE(VECTOR, product##k, workspace + all + c + (k) * VECTOR);
+#define ADD_PIXEL                                                                                                      \
+	{                                                                                                              \
+		const size_t at = first + (size_t)i * channels + c;                                                    \
+		LW_AHEAD(input + at + LW_DISTANCE)                                                                     \
+		LW_AHEAD(output_gradient + at + LW_DISTANCE)                                                           \
+		const vector centred = LW_LOAD(VECTOR, input + at) - LW_LOAD(VECTOR, moments + c);                     \
+		const vector xhat = centred * LW_LOAD(VECTOR, moments + channels + c), g = RELU_GRADIENT(at, c);       \
+		sum += g;                                                                                              \
+		product = fma(g, xhat, product);                                                                       \
+		if (masked)                                                                                            \
+			LW_STREAM(STREAM, VECTOR, g, masked + at);                                                     \
+	}
+/* The two numbers of each channel that a part has in the workspace. */
+#define STORE_PAIR(a, b)                                                                                               \
+	LW_STORE(VECTOR, a, workspace + c);                                                                            \
+	LW_STORE(VECTOR, b, workspace + all + c);
 
 #if VECTOR == 1
 /* An item per part and channel, or per element; count of them. */
@@ -173,7 +171,7 @@ __kernel void batchnorm_sums(__global const float *input, __global const float *
 		return;
 	const size_t first = (size_t)part_first(part, pixels) * channels;
 	workspace += PARTS_AT(channels) + before + (size_t)part * channels;
-	SUMS(1)
+	SUMS
 }
 
 __kernel void batchnorm_input_gradient(__global const float *input, __global const float *output_gradient, RELU_ARGUMENTS,
@@ -274,6 +272,22 @@ __kernel void batchnorm_join_sums(__global float *workspace, __global float *wei
 		}                                                                                                      \
 	}
 
+/*
+ * Memory is read in order, pixel by pixel, and the numbers of the channels so far wait in the workspace: a part's are in the
+ * nearest cache. But for a last vector that overlaps, which comes after these, all its pixels at once.
+ */
+#define FOR_VECTORS for (int c = 0; c <= channels - VECTOR; c += VECTOR)
+#define CLEAR_PAIRS                                                                                                    \
+	FOR_VECTORS {                                                                                                  \
+		STORE_PAIR((vector)(0.0f), (vector)(0.0f))                                                             \
+	}
+#define UPDATE_PAIRS(a, b, STEP)                                                                                       \
+	FOR_VECTORS {                                                                                                  \
+		vector a = AT(workspace), b = AT(workspace + all);                                                     \
+		STEP                                                                                                   \
+		STORE_PAIR(a, b)                                                                                       \
+	}
+
 __kernel void batchnorm_statistics_parts(__global const float *input, __global float *workspace, int count, int pixels,
 					 int channels, int before, int all)
 {
@@ -304,7 +318,13 @@ __kernel void batchnorm_sums_parts(__global const float *input, __global const f
 	const int part = get_global_id(0), length = part_length(part, pixels);
 	const size_t first = (size_t)part_first(part, pixels) * channels;
 	workspace += PARTS_AT(channels) + before + (size_t)part * channels;
-	IN_BLOCKS(2, SUMS)
+	CLEAR_PAIRS
+	for (int i = 0; i < length; i++)
+		UPDATE_PAIRS(sum, product, ADD_PIXEL)
+	if (channels % VECTOR) {
+		const int c = channels - VECTOR;
+		SUMS
+	}
 }
 
 __kernel void batchnorm_input_gradient_parts(__global const float *input, __global const float *output_gradient, RELU_ARGUMENTS,
