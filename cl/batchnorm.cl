@@ -197,33 +197,7 @@ __kernel void batchnorm_scale_gradient(__global const float *input, __global con
 	input_gradient[i] = mask_input ? masked_by(input[i], dx, 1) : dx;
 }
 
-/* Below: an item per channel. */
-
-/* Joins the parts' statistics, in order, and moves the running ones; n is the number of pixels of all images. */
-__kernel void batchnorm_join_statistics(__global const float *workspace, __global float *moments,
-					__global float *running_mean, __global float *running_var, int parts, int pixels,
-					int channels, float n, float eps, float keep, float momentum)
-{
-	const int c = get_global_id(0);
-	if (c >= channels)
-		return;
-	__global const float *means = workspace + PARTS_AT(channels) + c, *squares = means + (size_t)parts * channels;
-	float sum = 0.0f, total = 0.0f;
-	for (int part = 0; part < parts; part++)
-		sum = fma((float)part_length(part, pixels), means[(size_t)part * channels], sum);
-	const float mean = lw_div_float(sum, n);
-	for (int part = 0; part < parts; part++) {
-		const float deviation = means[(size_t)part * channels] - mean;
-		const float between = (float)part_length(part, pixels) * deviation;
-		total += fma(between, deviation, squares[(size_t)part * channels]);
-	}
-	moments[c] = mean;
-	moments[channels + c] = lw_div_float(1.0f, lw_sqrt_float(lw_div_float(total, n) + eps));
-	running_mean[c] = fma(momentum, mean, keep * running_mean[c]);
-	/* the unbiased variance; a single pixel has none, and the biased one, 0, stands in */
-	running_var[c] = fma(momentum, lw_div_float(total, fmax(n - 1.0f, 1.0f)), keep * running_var[c]);
-}
-
+/* An item per channel. */
 __kernel void batchnorm_running_moments(__global const float *running_mean, __global const float *running_var,
 					__global float *workspace, int channels, float eps)
 {
@@ -232,27 +206,6 @@ __kernel void batchnorm_running_moments(__global const float *running_mean, __gl
 		return;
 	workspace[c] = running_mean[c];
 	workspace[channels + c] = lw_div_float(1.0f, lw_sqrt_float(running_var[c] + eps));
-}
-
-/* Joins the parts' sums. weight_gradient and bias_gradient may be NULL. */
-__kernel void batchnorm_join_sums(__global float *workspace, __global float *weight_gradient, __global float *bias_gradient,
-				  int parts, int channels, float n)
-{
-	const int c = get_global_id(0);
-	if (c >= channels)
-		return;
-	__global const float *sums = workspace + PARTS_AT(channels) + c, *products = sums + (size_t)parts * channels;
-	float sum = 0.0f, product = 0.0f;
-	for (int part = 0; part < parts; part++) {
-		sum += sums[(size_t)part * channels];
-		product += products[(size_t)part * channels];
-	}
-	workspace[MEANS_AT(channels) + c] = lw_div_float(sum, n);
-	workspace[MEANS_AT(channels) + channels + c] = lw_div_float(product, n);
-	if (weight_gradient)
-		weight_gradient[c] = product;
-	if (bias_gradient)
-		bias_gradient[c] = sum;
 }
 #else
 /*
@@ -361,3 +314,60 @@ __kernel void batchnorm_scale_gradient_parts(__global const float *input, __glob
 		}
 }
 #endif
+
+/* Below: an item per VECTOR channels, of which channels are a multiple. */
+#define AT_PART(p) LW_LOAD(VECTOR, (p) + (size_t)part * channels)
+
+/* left: pixels of the image that are not in parts before */
+#define FOR_PARTS for (int part = 0, left = pixels; part < parts; part++, left = left > PART ? left - PART : pixels)
+
+/* Joins the parts' statistics, in order, and moves the running ones; n is the number of pixels of all images. */
+__kernel void batchnorm_join_statistics(__global const float *workspace, __global float *moments, __global float *running_mean,
+					__global float *running_var, int parts, int pixels, int channels, float n, float eps,
+					float keep, float momentum)
+{
+	const int c = get_global_id(0) * VECTOR;
+	if (c >= channels)
+		return;
+	__global const float *means = workspace + PARTS_AT(channels) + c, *squares = means + (size_t)parts * channels;
+	const vector all = (vector)(n);
+	vector sum = (vector)(0.0f), total = sum;
+	FOR_PARTS
+		sum = fma((vector)((float)min(left, PART)), AT_PART(means), sum);
+	const vector mean = LW_DIV(VECTOR, sum, all);
+	FOR_PARTS {
+		const vector deviation = AT_PART(means) - mean, between = (float)min(left, PART) * deviation;
+		total += fma(between, deviation, AT_PART(squares));
+	}
+	const vector deviation = LW_SQRT(VECTOR, LW_DIV(VECTOR, total, all) + eps);
+	/* the unbiased variance; a single pixel has none, and the biased one, 0, stands in */
+	const vector variance = LW_DIV(VECTOR, total, (vector)(fmax(n - 1.0f, 1.0f)));
+	LW_STORE(VECTOR, mean, moments + c);
+	LW_STORE(VECTOR, LW_DIV(VECTOR, (vector)(1.0f), deviation), moments + channels + c);
+	running_mean += c;
+	running_var += c;
+	LW_STORE(VECTOR, fma((vector)(momentum), mean, keep * LW_LOAD(VECTOR, running_mean)), running_mean);
+	LW_STORE(VECTOR, fma((vector)(momentum), variance, keep * LW_LOAD(VECTOR, running_var)), running_var);
+}
+
+/* Joins the parts' sums. weight_gradient and bias_gradient may be NULL. */
+__kernel void batchnorm_join_sums(__global float *workspace, __global float *weight_gradient, __global float *bias_gradient,
+				  int parts, int channels, float n)
+{
+	const int c = get_global_id(0) * VECTOR;
+	if (c >= channels)
+		return;
+	__global const float *sums = workspace + PARTS_AT(channels) + c, *products = sums + (size_t)parts * channels;
+	__global float *means = workspace + MEANS_AT(channels) + c;
+	vector sum = (vector)(0.0f), product = sum;
+	for (int part = 0; part < parts; part++) {
+		sum += AT_PART(sums);
+		product += AT_PART(products);
+	}
+	LW_STORE(VECTOR, LW_DIV(VECTOR, sum, (vector)(n)), means);
+	LW_STORE(VECTOR, LW_DIV(VECTOR, product, (vector)(n)), means + channels);
+	if (weight_gradient)
+		LW_STORE(VECTOR, product, weight_gradient + c);
+	if (bias_gradient)
+		LW_STORE(VECTOR, sum, bias_gradient + c);
+}

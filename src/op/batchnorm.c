@@ -143,6 +143,25 @@ static lw_status run_over(const lw_op_context *context, const lw_op_call *call, 
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
+/* Vectors of channels that kernels which join parts work on: 1 also where they are not a multiple. */
+static int join_width(const lw_op_context *context, const lw_op_call *call)
+{
+	const int channels = call->input_shape[0].c, width = lw_op_vector_width(context->device, (size_t)channels);
+
+	return lw_op_form(context) == LW_VECTOR && channels % width == 0 ? width : 1;
+}
+
+static lw_status launch_join(const lw_op_context *context, const lw_op_call *call, lw_launch *launch)
+{
+	const int width = join_width(context, call);
+
+	if (width > 1)
+		lw_launch_1d(launch, (size_t)(call->input_shape[0].c / width), 1);
+	else
+		lw_op_items(launch, (size_t)call->input_shape[0].c);
+	return lw_queue_launch(context->queue, launch, NULL);
+}
+
 /* Number of pixels of all images, as kernels take it. */
 static float all_pixels(lw_shape s) { return (float)((size_t)s.n * pixels_of(s)); }
 
@@ -160,7 +179,7 @@ static lw_status batch_moments(const lw_op_context *context, const lw_op_call *c
 
 	LW_TRY(run_over(context, call, &statistics));
 	LW_TRY(gather_parts(context, call));
-	LW_TRY(begin(&launch, context, "batchnorm_join_statistics", 1, false));
+	LW_TRY(begin(&launch, context, "batchnorm_join_statistics", join_width(context, call), false));
 	lw_arg_buf(&launch, call->workspace);
 	lw_arg_buf(&launch, call->saved);
 	lw_arg_buf(&launch, call->param[RUNNING_MEAN]);
@@ -172,8 +191,7 @@ static lw_status batch_moments(const lw_op_context *context, const lw_op_call *c
 	lw_arg_float(&launch, (float)call->options->eps);
 	lw_arg_float(&launch, (float)(1.0 - call->options->momentum));
 	lw_arg_float(&launch, (float)call->options->momentum);
-	lw_op_items(&launch, (size_t)s.c);
-	return lw_queue_launch(context->queue, &launch, NULL);
+	return launch_join(context, call, &launch);
 }
 
 /* Moments by the running statistics, into the front of the workspace. */
@@ -240,15 +258,14 @@ static lw_status gradient_sums(const lw_op_context *context, const lw_op_call *c
 	for (int slot = WEIGHT; others && slot <= BIAS; slot++)
 		if (call->param_gradient[slot])
 			LW_TRY(lw_queue_fill(context->queue, call->param_gradient[slot], 0, (size_t)s.c * sizeof(float), 0, NULL));
-	LW_TRY(begin(&launch, context, "batchnorm_join_sums", 1, false));
+	LW_TRY(begin(&launch, context, "batchnorm_join_sums", join_width(context, call), false));
 	lw_arg_buf(&launch, call->workspace);
 	lw_arg_buf(&launch, others ? NULL : call->param_gradient[WEIGHT]);
 	lw_arg_buf(&launch, others ? NULL : call->param_gradient[BIAS]);
 	lw_arg_int(&launch, (int)parts_of(s));
 	lw_arg_int(&launch, s.c);
 	lw_arg_float(&launch, all_pixels(s));
-	lw_op_items(&launch, (size_t)s.c);
-	return lw_queue_launch(context->queue, &launch, NULL);
+	return launch_join(context, call, &launch);
 }
 
 static lw_status image_gradient(const lw_op_context *context, const lw_op_call *call, const behind *b)
