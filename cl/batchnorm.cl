@@ -88,29 +88,54 @@ static inline vector masked_by(vector x, vector dx, int mask_input)
 	__global const float *output, __global const float *moments, __global const float *weight, __global const float *bias
 #define RELU_GRADIENT(at, c) gradient_of(output_gradient, output, input, at, moments, weight, bias, c, channels, relu)
 
-/* Statistics of the LW_EACH(n) vectors of channels from c on, over a part: chains over its pixels, several at once. */
-#define PIXELS for (int i = 0; i < length; i++)
-#define STATISTICS(n)                                                                                                  \
+/*
+ * Statistics of the vector of channels from c on, over a part: those of blocks of BLOCK pixels, or of single pixels after the
+ * last whole block, joined in order (Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing
+ * sample variances, 1979), so that memory is read once.
+ */
+#define STATISTICS                                                                                                     \
 	{                                                                                                              \
-		__global const float *x = input + c;                                                                   \
-		LW_EACH(n, STATISTICS_START)                                                                           \
-		PIXELS { LW_EACH(n, STATISTICS_SUM) }                                                                  \
-		LW_EACH(n, STATISTICS_MEAN)                                                                            \
-		PIXELS { LW_EACH(n, STATISTICS_SQUARE) }                                                               \
-		LW_EACH(n, STATISTICS_STORE)                                                                           \
+		vector mean = (vector)(0.0f), squares = mean;                                                          \
+		FOR_BLOCKS(JOIN_BLOCK, JOIN_PIXEL)                                                                     \
+		STORE_PAIR(mean, squares)                                                                              \
 	}
-#define X(k) LW_LOAD(VECTOR, x + (size_t)i * channels + (k) * VECTOR)
-#define STATISTICS_START(k) vector sum##k = (vector)(0.0f), squares##k = (vector)(0.0f);
-#define STATISTICS_SUM(k)                                                                                              \
-	LW_AHEAD(x + (size_t)(i + 8) * channels + (k) * VECTOR)                                                        \
-	sum##k += X(k);
-#define STATISTICS_MEAN(k) const vector mean##k = LW_DIV(VECTOR, sum##k, (vector)((float)length));
-#define STATISTICS_SQUARE(k)                                                                                           \
-	const vector deviation##k = X(k) - mean##k;                                                                    \
-	squares##k = fma(deviation##k, deviation##k, squares##k);
-#define STATISTICS_STORE(k)                                                                                            \
-	LW_STORE(VECTOR, mean##k, workspace + c + (k) * VECTOR);                                                       \
-	LW_STORE(VECTOR, squares##k, workspace + all + c + (k) * VECTOR);
+/* share: of the pixels from i on in those up to them; between: what the squared distance of their mean counts */
+#define FOR_BLOCKS(WHOLE, SINGLE)                                                                                      \
+	{                                                                                                              \
+		int i = 0;                                                                                             \
+		for (; i <= length - BLOCK; i += BLOCK) {                                                              \
+			const float share = lw_div_float(BLOCK, (float)(i + BLOCK)), between = (float)i * share;       \
+			WHOLE                                                                                          \
+		}                                                                                                      \
+		for (; i < length; i++) {                                                                              \
+			const float share = lw_div_float(1.0f, (float)(i + 1)), between = (float)i * share;            \
+			SINGLE                                                                                         \
+		}                                                                                                      \
+	}
+#define BLOCK 8
+#define X(k) LW_LOAD(VECTOR, input + (size_t)(i + (k)) * channels + c)
+#define LOAD_PIXEL(k)                                                                                                  \
+	LW_AHEAD(input + (size_t)(i + BLOCK + (k)) * channels + c)                                                     \
+	const vector x##k = X(k);
+#define ADD_SQUARE(k)                                                                                                  \
+	const vector deviation##k = x##k - block_mean;                                                                 \
+	block_squares = fma(deviation##k, deviation##k, block_squares);
+#define JOIN(joined_mean, joined_squares)                                                                              \
+	const vector distance = joined_mean - mean;                                                                    \
+	mean = fma(distance, (vector)(share), mean);                                                                   \
+	squares += fma(between * distance, distance, joined_squares);
+#define JOIN_BLOCK                                                                                                     \
+	{                                                                                                              \
+		LW_EACH(BLOCK, LOAD_PIXEL)                                                                             \
+		const vector block_mean = (((x0 + x1) + (x2 + x3)) + ((x4 + x5) + (x6 + x7))) * (1.0f / BLOCK);        \
+		vector block_squares = (vector)(0.0f);                                                                 \
+		LW_EACH(BLOCK, ADD_SQUARE)                                                                             \
+		JOIN(block_mean, block_squares)                                                                        \
+	}
+#define JOIN_PIXEL                                                                                                     \
+	{                                                                                                              \
+		JOIN(X(0), (vector)(0.0f))                                                                             \
+	}
 
 /*
  * The sums of the vector of channels from c on: a chain over a part's pixels, of which ADD_PIXEL adds pixel i. `masked`, where it
@@ -145,12 +170,12 @@ static inline vector masked_by(vector x, vector dx, int mask_input)
 __kernel void batchnorm_statistics(__global const float *input, __global float *workspace, int count, int pixels, int channels,
 				   int before, int all)
 {
-	const int i = get_global_id(0), c = i % channels, part = i / channels, length = part_length(part, pixels);
-	if (i >= count)
+	const int item = get_global_id(0), c = item % channels, part = item / channels, length = part_length(part, pixels);
+	if (item >= count)
 		return;
 	input += (size_t)part_first(part, pixels) * channels;
 	workspace += PARTS_AT(channels) + before + (size_t)part * channels;
-	STATISTICS(1)
+	STATISTICS
 }
 
 __kernel void batchnorm_normalize(__global const float *input, __global float *output, __global const float *moments,
@@ -214,19 +239,8 @@ __kernel void batchnorm_running_moments(__global const float *running_mean, __gl
  */
 #define FOR_CHANNELS for (int k = 0, c = 0; k < channels; k += VECTOR, c = min(k, channels - VECTOR))
 #define AT(p) LW_LOAD(VECTOR, (p) + c)
-#define IN_BLOCKS(n, F)                                                                                                \
-	{                                                                                                              \
-		int c = 0;                                                                                             \
-		for (; c <= channels - (n) * VECTOR; c += (n) * VECTOR)                                                \
-			F(n)                                                                                           \
-		for (int k = c; k < channels; k += VECTOR) {                                                           \
-			c = min(k, channels - VECTOR);                                                                 \
-			F(1)                                                                                           \
-		}                                                                                                      \
-	}
-
 /*
- * Memory is read in order, pixel by pixel, and the numbers of the channels so far wait in the workspace: a part's are in the
+ * Memory is read in order, pixel by pixel or a block of them at once, and the numbers of the channels so far wait in the workspace: a part's are in the
  * nearest cache. But for a last vector that overlaps, which comes after these, all its pixels at once.
  */
 #define FOR_VECTORS for (int c = 0; c <= channels - VECTOR; c += VECTOR)
@@ -247,7 +261,12 @@ __kernel void batchnorm_statistics_parts(__global const float *input, __global f
 	const int part = get_global_id(0), length = part_length(part, pixels);
 	input += (size_t)part_first(part, pixels) * channels;
 	workspace += PARTS_AT(channels) + before + (size_t)part * channels;
-	IN_BLOCKS(4, STATISTICS)
+	CLEAR_PAIRS
+	FOR_BLOCKS(UPDATE_PAIRS(mean, squares, JOIN_BLOCK), UPDATE_PAIRS(mean, squares, JOIN_PIXEL))
+	if (channels % VECTOR) {
+		const int c = channels - VECTOR;
+		STATISTICS
+	}
 }
 
 __kernel void batchnorm_normalize_parts(__global const float *input, __global float *output, __global const float *moments,

@@ -30,7 +30,7 @@ static const lw_op_case cases[] = {
 	{.name = "training, larger", .inputs = {{4, 28, 28, 33}}, .training = true, .large = true},
 };
 
-enum { PART = 256 };
+enum { PART = 256, BLOCK = 8 };
 
 static int pixels_of(lw_shape s) { return s.h * s.w; }
 static int parts_per_image(lw_shape s) { return (pixels_of(s) + PART - 1) / PART; }
@@ -38,6 +38,40 @@ static int part_length(lw_shape s, int part) { return lw_min_int(PART, pixels_of
 static size_t part_first(lw_shape s, int part)
 {
 	return (size_t)(part / parts_per_image(s)) * (size_t)pixels_of(s) + (size_t)(part % parts_per_image(s)) * PART;
+}
+
+/* Joins the mean and the sum of squared deviations of n pixels with those of i pixels before. */
+static void join(int i, int n, float joined_mean, float joined_squares, float *mean, float *squares)
+{
+	const float share = (float)n / (float)(i + n), distance = joined_mean - *mean;
+
+	*mean = fmaf(distance, share, *mean);
+	*squares += fmaf((float)i * share * distance, distance, joined_squares);
+}
+
+/* A part's statistics, of one channel: those of blocks, and of single pixels after them, joined in order. */
+static void part_statistics(const float *x, int channels, int length, float *mean, float *squares)
+{
+	int i = 0;
+
+	*mean = *squares = 0;
+	for (; i + BLOCK <= length; i += BLOCK) {
+		float values[BLOCK], sums[BLOCK], block_squares = 0;
+
+		for (int k = 0; k < BLOCK; k++)
+			sums[k] = values[k] = x[(size_t)(i + k) * (size_t)channels];
+		for (int n = BLOCK / 2; n > 0; n /= 2)
+			for (int k = 0; k < n; k++)
+				sums[k] = sums[2 * k] + sums[2 * k + 1];
+		for (int k = 0; k < BLOCK; k++) {
+			const float deviation = values[k] - sums[0] / BLOCK;
+
+			block_squares = fmaf(deviation, deviation, block_squares);
+		}
+		join(i, BLOCK, sums[0] / BLOCK, block_squares, mean, squares);
+	}
+	for (; i < length; i++)
+		join(i, 1, x[(size_t)i * (size_t)channels], 0, mean, squares);
 }
 
 /* A channel's mean and sum of squared deviations, by parts. */
@@ -51,20 +85,8 @@ static float mean_of(lw_shape s, const float *x, float *squares)
 	if (!means)
 		return NAN;
 	for (int part = 0; part < parts; part++) {
-		const float *from = x + part_first(s, part) * (size_t)s.c;
-		const int length = part_length(s, part);
-		float total = 0, m2 = 0;
-
-		for (int i = 0; i < length; i++)
-			total += from[(size_t)i * s.c];
-		means[part] = total / (float)length;
-		for (int i = 0; i < length; i++) {
-			const float deviation = from[(size_t)i * s.c] - means[part];
-
-			m2 = fmaf(deviation, deviation, m2);
-		}
-		means[parts + part] = m2;
-		sum = fmaf((float)length, means[part], sum);
+		part_statistics(x + part_first(s, part) * (size_t)s.c, s.c, part_length(s, part), &means[part], &means[parts + part]);
+		sum = fmaf((float)part_length(s, part), means[part], sum);
 	}
 	mean = sum / n;
 	for (int part = 0; part < parts; part++) {
