@@ -239,9 +239,10 @@ __kernel void batchnorm_running_moments(__global const float *running_mean, __gl
  */
 #define FOR_CHANNELS for (int k = 0, c = 0; k < channels; k += VECTOR, c = min(k, channels - VECTOR))
 #define AT(p) LW_LOAD(VECTOR, (p) + c)
+
 /*
- * Memory is read in order, pixel by pixel or a block of them at once, and the numbers of the channels so far wait in the workspace: a part's are in the
- * nearest cache. But for a last vector that overlaps, which comes after these, all its pixels at once.
+ * Memory is read in order, a pixel or a block of them at once, and the numbers of all channels so far wait in the workspace:
+ * a part's lie in the nearest cache. A last vector that overlaps comes after these, with all pixels.
  */
 #define FOR_VECTORS for (int c = 0; c <= channels - VECTOR; c += VECTOR)
 #define CLEAR_PAIRS                                                                                                    \
