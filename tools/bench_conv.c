@@ -110,7 +110,7 @@ static lw_status choose(bench *b, bench_row *row, conv *c)
 	const lw_op_call call = call_of(c);
 	lw_choice list[LW_MAX_CHOICES], best = {0};
 	double least = INFINITY, seconds;
-	int count = op->choices(&c->context, &call, (lw_pass)c->pass, list);
+	int count = lw_op_choices(&c->context, op, &call, (lw_pass)c->pass, list);
 
 	if (b->request->tune) {
 		for (int i = 0; i < count && (i == 0 || i < count - 1); i++) {
@@ -165,7 +165,7 @@ static lw_status add_pass(bench *b, const int *shape, const problem *p, int pass
 
 	if (!b->request->variants)
 		return add_row(b, shape, p, pass, flops, NULL);
-	count = p->op->choices(&any.context, &call, (lw_pass)pass, list);
+	count = lw_op_choices(&any.context, p->op, &call, (lw_pass)pass, list);
 	for (int i = 0; i < count; i++)
 		if (count == 1 || !strstr(list[i].name, "simple"))
 			LW_TRY(add_row(b, shape, p, pass, flops, &list[i]));

@@ -18,6 +18,7 @@ typedef struct lw_tune_event {
 	const char *usual, *best;         /* what an untuned run takes, and what was found fastest; NULL: it was not searched */
 	double usual_seconds, best_seconds; /* of one run; 0: not measured */
 	int rejected;         /* choices that failed or computed something wrong; the log names them */
+	const char *known;    /* where best is clearly faster than usual, a row for the table of known choices, src/op/known.inc; else NULL */
 } lw_tune_event;
 
 typedef struct lw_tune_options {

@@ -1,5 +1,5 @@
 /* Which way to compute a pass. */
-#include "op/op.h"
+#include "op/known.h"
 
 #include <string.h>
 
@@ -16,6 +16,23 @@ void lw_op_tuning_key(const lw_op_context *context, const lw_op *op, const lw_op
 		 context->precision == LW_PRECISION_FAST ? "fast" : "accurate", context->reproducible ? " reproducible" : "");
 }
 
+int lw_op_choices(const lw_op_context *context, const lw_op *op, const lw_op_call *call, lw_pass pass, lw_choice *list)
+{
+	const int count = op->choices(context, call, pass, list);
+	char key[LW_TUNING_KEY];
+	lw_choice known;
+	int at;
+
+	if (count < 2 || context->force_variant >= 0)
+		return count;
+	lw_op_tuning_key(context, op, call, pass, key);
+	at = lw_known_find(context->known ? context->known : lw_known_rows, context->device, key, list, count);
+	known = list[at];
+	memmove(list + 1, list, (size_t)at * sizeof *list);
+	list[0] = known;
+	return count;
+}
+
 static lw_status find(const lw_op_context *context, const lw_op *op, const lw_op_call *call, lw_pass pass, lw_choice *choice)
 {
 	lw_choice list[LW_MAX_CHOICES];
@@ -23,7 +40,7 @@ static lw_status find(const lw_op_context *context, const lw_op *op, const lw_op
 	const char *found;
 	int count;
 
-	count = op->choices(context, call, pass, list);
+	count = lw_op_choices(context, op, call, pass, list);
 	if (!count)
 		return lw_fail(LW_E_UNSUPPORTED, "%s: there is no kernel for this shape on this device", op->kind);
 	*choice = list[0];

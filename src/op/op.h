@@ -121,6 +121,7 @@ typedef struct lw_op_context {
 	int force_variant; /* tests: run variant k where it applies, choice k of every pass; -1 the usual choice */
 	const lw_choice *force_choice; /* the tuner: of the only pass of the call; NULL: the usual choice */
 	const lw_tuning *tuning;       /* what earlier runs found fastest; NULL: nothing */
+	const struct lw_known *known;  /* tests: another table of known choices; NULL: the shipped one */
 	bool filters_packed; /* benchmarks: the workspace still holds the packed filters of the same call */
 } lw_op_context;
 
@@ -157,7 +158,10 @@ typedef struct lw_op {
 	unsigned fuses; /* LW_FUSES_... */
 } lw_op;
 
-/* The choice for a pass: the forced one, else the tuner's, else the first. LW_E_UNSUPPORTED where there is none. */
+/* lw_op's choices, the one that the table of known ones names before the first guess. */
+int lw_op_choices(const lw_op_context *context, const lw_op *op, const lw_op_call *call, lw_pass pass, lw_choice *list);
+
+/* The choice for a pass: the forced one, else the tuner's, else the first of lw_op_choices. LW_E_UNSUPPORTED where there is none. */
 lw_status lw_op_choose(const lw_op_context *context, const lw_op *op, const lw_op_call *call, lw_pass pass, lw_choice *choice);
 
 /* What the tuner's findings are kept under: operator, pass, shapes, options, precision; LW_TUNING_KEY bytes at key. */

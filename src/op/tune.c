@@ -226,7 +226,7 @@ static bool stands_in(const bench *b, const lw_choice *choice)
 static void list_trials(bench *b, bool same_algorithm)
 {
 	lw_choice list[LW_MAX_CHOICES];
-	const int count = b->op->choices(&b->context, &b->call, b->pass, list);
+	const int count = lw_op_choices(&b->context, b->op, &b->call, b->pass, list);
 
 	for (int i = 0; i < count; i++)
 		if (!same_algorithm || list[i].algorithm == list[0].algorithm)

@@ -1,4 +1,5 @@
 /* Which passes to tune, in which order, and what to remember. */
+#include "op/known.h"
 #include "op/tune.h"
 
 #include <math.h>
@@ -62,7 +63,7 @@ static lw_status find(const lw_op_context *context, const lw_tuning *tuning, con
 		lw_log(LW_LOG_INFO, "%s %s keeps its default: %s", item->op->kind, lw_pass_names[item->pass], lw_last_error());
 	}
 	*result = (lw_tune_result){0};
-	if (!item->op->choices(context, &item->call, item->pass, list))
+	if (!lw_op_choices(context, item->op, &item->call, item->pass, list))
 		return lw_fail(LW_E_UNSUPPORTED, "%s: there is no kernel for this shape on this device", item->op->kind);
 	result->usual = result->best = list[0];
 	return LW_OK;
@@ -78,6 +79,19 @@ static lw_status keep(const lw_op_context *context, lw_tuning *tuning, const lw_
 	if (!lw_tuning_lasts(tuning) && result->best.algorithm != result->usual.algorithm)
 		return lw_tuning_store(tuning, key, result->usual.name, result->usual_seconds, true);
 	return LW_OK;
+}
+
+/* Whether the best is faster by more than chance and a little memory's place would have it; text is then its row. */
+static bool is_worth_knowing(const lw_op_context *context, const lw_tune_item *item, const lw_tune_result *result, char text[LW_KNOWN_TEXT])
+{
+	static const double clearly = 1.15;
+	char key[LW_TUNING_KEY];
+
+	if (!(result->best_seconds > 0 && result->usual_seconds >= clearly * result->best_seconds))
+		return false;
+	lw_op_tuning_key(context, item->op, &item->call, item->pass, key);
+	lw_known_print(context->device, key, &result->usual, &result->best, result->usual_seconds / result->best_seconds, text);
+	return true;
 }
 
 lw_status lw_tune_items(const lw_op_context *context, lw_tuning *tuning, lw_tune_item *items, size_t count,
@@ -100,7 +114,7 @@ lw_status lw_tune_items(const lw_op_context *context, lw_tuning *tuning, lw_tune
 		lw_tune_result result;
 		/* twice its share: the first ones compile kernels that the others take, too */
 		lw_status status = find(context, tuning, item, fmin(left, left * 2 * item->flops / flops), &result);
-		char shape[96];
+		char shape[96], known[LW_KNOWN_TEXT];
 
 		flops -= item->flops;
 		if (status == LW_E_UNSUPPORTED) /* the run will say so */
@@ -118,7 +132,8 @@ lw_status lw_tune_items(const lw_op_context *context, lw_tuning *tuning, lw_tune
 					.best = result.best.name,
 					.usual_seconds = result.usual_seconds,
 					.best_seconds = result.best_seconds,
-					.rejected = result.rejected};
+					.rejected = result.rejected,
+					.known = is_worth_knowing(context, item, &result, known) ? known : NULL};
 		if (options->progress)
 			options->progress(options->user, &event);
 	}

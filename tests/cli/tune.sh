@@ -54,8 +54,13 @@ for row in rows:
 PYTHON
 done
 [ "$(grep -c '"pass"' out)" = 6 ] || fail "two shapes have six passes: $(cat out)"
-expect 0 '' tune --shape 2,3,8,8,4,3,3,1,1 --format csv
+expect 0 'untuned over tuned time: [0-9.]+ .*of [123] passes.*at worst' tune --shape 2,3,8,8,4,3,3,1,1 --format csv
 [ "$(head -1 out)" = 'layer,pass,shape,default,default_ms,best,best_ms,gain' ] || fail "$(head -1 out)"
+for shape in 2,3,8,8,4,3,3,1,1 16,16,16,16,16,3,3,1,1; do # rows, or comments, or nothing where the first guesses are good
+	expect 0 'untuned over tuned time' tune --shape $shape --export
+	! grep -vE '^(/\* another algorithm: )?LW_KNOWN\([0-9]+, "(gpu )?conv (forward|data|weight) [^"]* \*", "[^"]+"\).* [0-9.]+ x .*\*/$' out ||
+		fail "that is no row of known choices"
+done
 expect 2 'one of a recipe' tune
 expect 2 'one of a recipe' tune recipe.yaml --arch lenet
 expect 2 'N,C,H,W' tune --shape 1,2,3
