@@ -1,7 +1,8 @@
 /*
  * gemm_outer.cl: C = A^T B for CPUs, where rows of A and B lie along the inner dimension (a sum of outer products, as the
  * gradients of weights are): one work-item per work-group, register tiles (tile.cl) whose rows are rows of C. Both are read
- * where they lie, so ROWS divides m and LANES divides n.
+ * where they lie, so m is at least ROWS, and LANES divides n. The last panel of rows begins within the one before where ROWS
+ * does not divide m, and leaves its first `known` rows to that.
  *
  * PACK  1: `depth` rows of a tile's columns of B are copied into local memory; where rows of B lie far apart
  */
@@ -15,6 +16,18 @@
 	EACH_VECTOR(i, STEP_ONE)
 #define ADD_ONE(i, j) c##i##_##j = LW_LOAD(VECTOR, from + i * pitch + j * VECTOR) + c##i##_##j;
 #define ADD(i) EACH_VECTOR(i, ADD_ONE)
+#define LOAD_NEW(i)                                                                                                    \
+	if (i >= known) {                                                                                              \
+		LOAD(i)                                                                                                \
+	}
+#define ADD_NEW(i)                                                                                                     \
+	if (i >= known) {                                                                                              \
+		ADD(i)                                                                                                 \
+	}
+#define STORE_NEW(i)                                                                                                   \
+	if (i >= known) {                                                                                              \
+		STORE(i)                                                                                               \
+	}
 
 #define PART_BEGIN(part) ((int)((long)k * (part) / parts))
 #define SHARE_BEGIN(count, id) ((int)((long)(count) * get_group_id(id) / get_num_groups(id)))
@@ -29,8 +42,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 gemm_outer(__global const float *restrict a, __global const float *restrict b, __global float *restrict c, int m, int n, int k,
 	   int lda, int ldb, int line, int line_pitch, int parts, int depth, __local float *restrict block)
 {
+	const int panels = (m + ROWS - 1) / ROWS;
 	const int tile_begin = SHARE_BEGIN(n / LANES, 0), tile_end = SHARE_END(n / LANES, 0);
-	const int panel_begin = SHARE_BEGIN(m / ROWS, 1), panel_end = SHARE_END(m / ROWS, 1);
+	const int panel_begin = SHARE_BEGIN(panels, 1), panel_end = SHARE_END(panels, 1);
 	const int part_begin = SHARE_BEGIN(parts, 2), part_end = SHARE_END(parts, 2);
 	const size_t pitch = n;
 	const vector zero = (vector)(LW_ZERO(k));
@@ -64,12 +78,13 @@ gemm_outer(__global const float *restrict a, __global const float *restrict b, _
 					__global const float *b_row = b + (size_t)begin * ldb + tile * LANES;
 					const size_t b_pitch = ldb;
 #endif
-					__global const float *row = a + (size_t)begin * lda + panel * ROWS;
-					__global float *from = c + (size_t)panel * ROWS * n + tile * LANES, *to = from;
+					const int first = min(panel * ROWS, m - ROWS), known = panel * ROWS - first;
+					__global const float *row = a + (size_t)begin * lda + first;
+					__global float *from = c + (size_t)first * n + tile * LANES, *to = from;
 					LW_EACH(ROWS, DECLARE)
 
 					if (begin > PART_BEGIN(part)) {
-						LW_EACH(ROWS, LOAD)
+						LW_EACH(ROWS, LOAD_NEW)
 					}
 					if (tile == tile_begin || panel == panel_begin) {
 						for (int s = 0; s < rows; s++) {
@@ -91,10 +106,10 @@ gemm_outer(__global const float *restrict a, __global const float *restrict b, _
 					if (begin + rows == end) {
 						LW_EACH(ROWS, END)
 						if (part > part_begin) {
-							LW_EACH(ROWS, ADD)
+							LW_EACH(ROWS, ADD_NEW)
 						}
 					}
-					LW_EACH(ROWS, STORE)
+					LW_EACH(ROWS, STORE_NEW)
 				}
 			}
 		}

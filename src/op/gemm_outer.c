@@ -8,8 +8,11 @@ enum { VECTOR, VECTORS, ROWS, DEPTH, PACK };
 
 /* Rows that are read at once: those of A and of B stay in a core's second cache. */
 enum { MOST_DEPTH = 64, MOST_PART = 256 };
-/* A part of fewer rows is not worth the way through C, and rows of B further apart are packed, for few sets of the cache hold them. */
-enum { LEAST_PART = 32, APART = 512 };
+/*
+ * A part of fewer rows is not worth the way through C. Rows of B further apart are packed, for few sets of the cache hold them, and
+ * all where there are so many panels to read them that it costs little.
+ */
+enum { LEAST_PART = 32, APART = 512, PANELS = 10 };
 /* Work-groups per unit where each adds all parts: every one reads all of A. */
 enum { GROUPS_PER_UNIT = 2 };
 
@@ -24,18 +27,32 @@ static bool applies(const lw_op_context *context, const lw_gemm *g)
 	       g->ldc == g->n && g->n % 4 == 0 && part_depth(g) >= (context->force_variant >= 0 ? 2 : LEAST_PART);
 }
 
-/* Cycles of a tile per inner step and float of C: two multiplications or loads at once, none below what hides the latency. */
-static double tile_cost(const lw_tile *tile)
+static int panels_of(const lw_gemm *g, const lw_tile *tile) { return (g->m + tile->rows - 1) / tile->rows; }
+
+/*
+ * Cycles per inner step and float of C: two multiplications or loads at once, none below what hides the latency. Rows that do
+ * not divide C's are computed again in part, and leave lines of A in two panels.
+ */
+static double tile_cost(const lw_gemm *g, const lw_tile *tile)
 {
 	const int loads = tile->rows + 2 * tile->vectors, steps = tile->rows * tile->vectors;
+	const double again = g->m % tile->rows ? 1.05 : 1;
 
-	return (lw_max_int(lw_max_int(steps, loads), 8) + 0.1 * loads) / (tile->rows * lw_tile_lanes(tile));
+	return again * (lw_max_int(lw_max_int(steps, loads), 11) + 0.1 * loads) * panels_of(g, tile) / (g->m * lw_tile_lanes(tile));
 }
 
-/* The tiles that divide the product, the best two of them; returns how many. */
+/* Sums, a row of B, and a value of A, which only instructions for wide vectors take from memory. */
+static bool fits_registers(const lw_tile *tile, int native)
+{
+	const int sums = tile->rows * tile->vectors;
+
+	return native == LW_TILE_WIDE ? sums <= 28 : sums + tile->vectors + 1 <= 16;
+}
+
+/* The tiles that fit the product, the best two of them; returns how many. */
 static int best_tiles(const lw_op_context *context, const lw_gemm *g, lw_tile best[2])
 {
-	const int native = lw_op_vector_width(context->device, LW_TILE_WIDE), most_sums = native == LW_TILE_WIDE ? 28 : 12;
+	const int native = lw_op_vector_width(context->device, LW_TILE_WIDE);
 	int vector = native, count = 0;
 
 	while (vector > 4 && g->n % vector)
@@ -44,9 +61,9 @@ static int best_tiles(const lw_op_context *context, const lw_gemm *g, lw_tile be
 		for (int rows = 14; rows >= 1; rows--) {
 			const lw_tile tile = {.vector = vector, .vectors = vectors, .rows = rows};
 			int at = count;
-			if (rows * vectors > most_sums || g->m % rows || g->n % lw_tile_lanes(&tile))
+			if (!fits_registers(&tile, native) || g->m < rows || g->n % lw_tile_lanes(&tile))
 				continue;
-			while (at > 0 && tile_cost(&best[at - 1]) > tile_cost(&tile))
+			while (at > 0 && tile_cost(g, &best[at - 1]) > tile_cost(g, &tile))
 				at--;
 			if (at == 0 && count)
 				best[1] = best[0];
@@ -55,7 +72,7 @@ static int best_tiles(const lw_op_context *context, const lw_gemm *g, lw_tile be
 			count = lw_min_int(count + 1, 2);
 		}
 	/* few rows or columns leave too little to a load: others cut products better */
-	while (count && context->force_variant < 0 && tile_cost(&best[count - 1]) * vector > 1.4)
+	while (count && context->force_variant < 0 && tile_cost(g, &best[count - 1]) * vector > 1.5)
 		count--;
 	return count;
 }
@@ -76,12 +93,13 @@ static int choices(const lw_op_context *context, const lw_gemm *g, lw_choice *li
 		return 0;
 	tile_count = best_tiles(context, g, tiles);
 	for (int i = 0; i < tile_count; i++)
-		for (int pack = 0; pack < 2 && count < capacity; pack++) {
+		for (int way = 0; way < 2 && count < capacity; way++) {
+			const bool packs = g->b_line || g->ldb >= APART || panels_of(g, &tiles[i]) >= PANELS, pack = way ? !packs : packs;
 			lw_choice choice = {.family = LW_GEMM_OUTER, .tile = {tiles[i].vector, tiles[i].vectors, tiles[i].rows, depth, pack}};
 			/* tests take one tile both ways, and the other where all parts are added */
 			if (test && i)
 				choice.tile[DEPTH] = part;
-			if ((g->b_line && !pack) || (test ? i && pack && !g->b_line : pack != (g->b_line || g->ldb >= APART)))
+			if ((way && i) || (g->b_line && !pack))
 				continue;
 			if (local_floats(&choice) > lw_tile_local_floats(context->device))
 				continue;
@@ -130,7 +148,7 @@ static lw_status run(const lw_op_context *context, const lw_gemm *g, const lw_ch
 	lw_arg_local(&launch, local_floats(choice) * sizeof(float));
 	launch.dimensions = 3;
 	launch.global[0] = (size_t)across;
-	launch.global[1] = (size_t)lw_min_int((groups + across - 1) / across, g->m / tile.rows);
+	launch.global[1] = (size_t)lw_min_int((groups + across - 1) / across, panels_of(g, &tile));
 	launch.global[2] = (size_t)shares;
 	launch.local[0] = launch.local[1] = launch.local[2] = 1;
 	launch.flops = 2.0 * g->m * g->n * g->k;
