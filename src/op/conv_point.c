@@ -24,12 +24,30 @@ int lw_conv_point_tiles(const lw_op_context *context, int outputs, int length, l
 	return lw_conv_cpu_sort_tiles(context, outputs, length, shapes, count, 10, tiles);
 }
 
+/* Tiles of a work-group, of `all` and at most `most`: so many that no unit waits long for another's last. */
+static int even_tiles(const lw_device *device, int all, int most, int groups)
+{
+	enum { STEP = 3 }; /* tenths of a tile that a work-group takes to begin */
+	const long units = (long)lw_device_get_info(device)->compute_units;
+	long least = 0;
+	int best = most;
+
+	for (int tiles = most; tiles > most / 2; tiles--) {
+		const long parts = (long)((all + tiles - 1) / tiles) * groups, cost = (parts + units - 1) / units * (10 * tiles + STEP);
+		if (tiles == most || cost < least) {
+			best = tiles;
+			least = cost;
+		}
+	}
+	return best;
+}
+
 lw_status lw_conv_point_launch(const lw_op_context *context, const lw_conv_pass *p, const lw_tile *tile, const lw_conv_pass_buffers *b)
 {
 	const int groups = lw_tile_groups(context->device), blocks = lw_tile_blocks(tile, p->outputs);
 	const int all = p->images * p->output[0] * ((p->output[1] + tile->rows - 1) / tile->rows);
 	const int most = lw_min_int((PIXELS + tile->rows - 1) / tile->rows, lw_max_int(1, (int)((long)all * p->groups / groups)));
-	const int tiles = lw_conv_even(all, most, 1);
+	const int tiles = even_tiles(context->device, all, most, p->groups);
 	const long parts = (long)((all + tiles - 1) / tiles) * p->groups;
 	const int shares = lw_min_int(blocks, (int)((groups + parts - 1) / parts)); /* of the blocks */
 	lw_variant variant;
