@@ -168,7 +168,7 @@ static int choices(const lw_op_context *context, const lw_op_call *call, lw_pass
 	}
 	/* first what should be faster here, though it may have other bits on other devices, then the shape's own algorithm */
 	const lw_conv_algorithm own = preferred(&conv, pass, context->precision);
-	const bool col2im = pass == LW_PASS_DATA && !gpu && !context->reproducible && lw_conv_col2im_pays(&conv, own);
+	const bool col2im = pass == LW_PASS_DATA && !gpu && !context->reproducible && lw_conv_col2im_pays(context, &conv, own);
 	const int guess = col2im ? LW_CONV_COL2IM : (int)own;
 	for (int rank = 0; rank < 3; rank++)
 		for (int i = 0; i < count; i++)

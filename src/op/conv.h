@@ -94,6 +94,6 @@ extern const lw_conv_family lw_winograd_few, lw_winograd_cpu, lw_conv_gemm, lw_c
 	lw_winograd_gpu, lw_conv_gpu, lw_winograd_simple, lw_conv_simple;
 
 /* Whether, on a CPU, backward of the data by LW_CONV_COL2IM should take less than by another algorithm. */
-bool lw_conv_col2im_pays(const lw_conv *conv, lw_conv_algorithm other);
+bool lw_conv_col2im_pays(const lw_op_context *context, const lw_conv *conv, lw_conv_algorithm other);
 
 #endif

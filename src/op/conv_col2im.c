@@ -52,24 +52,31 @@ static bool applies(const lw_op_context *context, const lw_conv *conv)
 }
 
 /* Multiplications per image and output channel, those of idle lanes and what they must make up for included: from measurements. */
-static double cost(const lw_conv *conv, lw_conv_algorithm algorithm)
+static double cost(const lw_conv *conv, lw_conv_algorithm algorithm, int vector)
 {
-	const double channels = conv->channels, lanes = (double)lw_round_up((size_t)conv->channels, LW_TILE_WIDE);
+	const double channels = conv->channels, lanes = (double)lw_round_up((size_t)conv->channels, (size_t)vector);
 	const double taps = (double)lw_conv_taps(conv);
 
 	if (algorithm == LW_CONV_COL2IM)
 		return (double)conv->output[0] * conv->output[1] * conv->kernel[0] *
-		       (double)lw_round_up((size_t)run_of(conv), LW_TILE_WIDE) * (1 + 4.0 / conv->out_channels);
-	if (algorithm == LW_CONV_DIRECT) { /* a stride leaves small passes; conv_few's vectors lie along the pixels */
+		       (double)lw_round_up((size_t)run_of(conv), (size_t)vector) * (1 + 4.0 / conv->out_channels);
+	if (algorithm == LW_CONV_DIRECT) {
+		/* conv_few's vectors lie along the pixels, fewer in a tile where registers are few; a stride leaves small passes */
 		const int strides = conv->stride[0] * conv->stride[1];
-		return (double)conv->input[0] * conv->input[1] * taps / strides * (channels <= 4 ? channels : (strides > 1 ? 1.3 : 1.1) * lanes);
+		const double few = channels * (vector == LW_TILE_WIDE ? 1 : 1.4), many = (strides > 1 ? 1.3 : 1.1) * lanes;
+		return (double)conv->input[0] * conv->input[1] * taps / strides * (channels <= 4 ? few : many);
 	}
 	const int outputs = lw_winograd_outputs(algorithm), size = lw_winograd_size(algorithm);
 	return (double)((conv->input[0] + outputs - 1) / outputs) * ((conv->input[1] + outputs - 1) / outputs) * size * size * lanes *
 	       (1.3 + 8 / channels + 8.0 / conv->out_channels);
 }
 
-bool lw_conv_col2im_pays(const lw_conv *conv, lw_conv_algorithm other) { return cost(conv, LW_CONV_COL2IM) < cost(conv, other); }
+bool lw_conv_col2im_pays(const lw_op_context *context, const lw_conv *conv, lw_conv_algorithm other)
+{
+	const int vector = lw_op_vector_width(context->device, LW_TILE_WIDE);
+
+	return cost(conv, LW_CONV_COL2IM, vector) < cost(conv, other, vector);
+}
 
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {

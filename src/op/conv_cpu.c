@@ -288,7 +288,7 @@ double lw_conv_cpu_tile_cost(const lw_tile *tile, int outputs, int length)
 	const int loads = tile->rows + tile->vectors, steps = tile->rows * tile->vectors;
 	const double tiles = (double)lw_tile_blocks(tile, outputs) * ((length + tile->rows - 1) / tile->rows);
 
-	return tiles * (lw_max_int(lw_max_int(steps, loads), 8) + 0.1 * loads);
+	return tiles * (lw_max_int(lw_max_int(steps, loads), 10) + 0.1 * loads);
 }
 
 int lw_conv_cpu_sort_tiles(const lw_op_context *context, int outputs, int length, const int (*shapes)[2], int count, int most_rows,

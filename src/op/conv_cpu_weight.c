@@ -163,13 +163,17 @@ size_t lw_conv_cpu_weight_workspace(lw_device *device, const lw_conv *conv, cons
 	return sizeof(float) * (t.total + (size_t)t.shares * share_floats(conv, &t));
 }
 
-/* Cycles of the tile's work per output pixel: its share, a copy of the slab for every block, and addresses where gathered. */
-static double weight_cost(const lw_conv *conv, const lw_tile *tile, weight_segment kind)
+/*
+ * Cycles of the tile's work per output pixel: its share, a copy of the slab for every block and split, and addresses where gathered,
+ * which fewer rows keep in registers.
+ */
+static double weight_cost(const lw_conv *conv, const weight_tiling *t)
 {
-	const int segment = segment_size(conv, kind), segments = (int)(lw_conv_taps(conv) * (size_t)conv->group_channels) / segment;
-	const double copies = lw_tile_blocks(tile, conv->group_out) * (conv->group_channels * 0.1 * conv->stride[0] * conv->stride[1] + 2);
+	const lw_tile *tile = &t->of.tile;
+	const double copies = t->of.blocks * t->splits * (conv->group_channels * 0.1 * conv->stride[0] * conv->stride[1] + 2);
+	const double gathers = t->kind == SEGMENT_ALL && tile->vector == LW_TILE_WIDE ? 1.2 : 1;
 
-	return lw_conv_cpu_tile_cost(tile, conv->group_out, segment) * segments * (kind == SEGMENT_ALL ? 1.2 : 1) + copies;
+	return lw_conv_cpu_tile_cost(tile, conv->group_out, t->segment) * t->segments * gathers + copies;
 }
 
 int lw_conv_cpu_weight_choices(const lw_op_context *context, const lw_conv *conv, lw_choice *list, int capacity)
@@ -185,14 +189,15 @@ int lw_conv_cpu_weight_choices(const lw_op_context *context, const lw_conv *conv
 	for (int i = 0; i < (forced ? lw_min_int(tile_count, 3) : tile_count); i++)
 		for (int kind = SEGMENT_ROW; kind <= SEGMENT_ALL; kind++) {
 			lw_choice choice = {.algorithm = LW_CONV_DIRECT, .tile = {tiles[i].vector, tiles[i].vectors, tiles[i].rows, kind}};
-			const double cost = weight_cost(conv, &tiles[i], (weight_segment)kind) *
-					    (kind == SEGMENT_ROW && conv->group_channels % 256 == 0 && conv->kernel[1] > 1 ? 1.1 : 1);
 			weight_tiling tiling;
+			double cost;
 			int at = count;
 			/* tests take a few tiles in one kind and all kinds of one tile */
 			if (!may[kind] || (forced && i && kind) || count == LW_MAX_CHOICES ||
 			    !choose_weight(context->device, conv, &choice, &tiling))
 				continue;
+			cost = weight_cost(conv, &tiling) *
+			       (kind == SEGMENT_ROW && conv->group_channels % 256 == 0 && conv->kernel[1] > 1 ? 1.1 : 1);
 			snprintf(choice.name, sizeof choice.name, "direct/cpu %dx%d %s", tiles[i].rows, tiles[i].vectors, names[kind]);
 			for (; at > 0 && costs[at - 1] > cost; at--) {
 				costs[at] = costs[at - 1];

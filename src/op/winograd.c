@@ -151,7 +151,8 @@ static void chunk_choice(const lw_op_context *context, const lw_winograd_pass *p
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
 	static const int algorithms[] = {LW_CONV_WINOGRAD_F4, LW_CONV_WINOGRAD_F2, LW_CONV_WINOGRAD_5X5};
-	static const int wide[] = {8, 14}, narrow[] = {6, 4}, chunks[] = {64, 16};
+	/* rows of the tiles, the better ones first: where fused, and elsewhere */
+	static const int wide[2][2] = {{14, 8}, {8, 14}}, narrow[2][2] = {{6, 4}, {6, 4}}, chunks[] = {64, 16};
 	int count = 0;
 
 	if (pass == LW_PASS_WEIGHT)
@@ -162,18 +163,18 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 		if (!lw_conv_winograd_applies(conv, (lw_conv_algorithm)algorithms[i]))
 			continue;
 		const lw_winograd_pass p = lw_winograd_describe(conv, pass, algorithms[i]);
-		const int *rows = tile_of(context, &p, &(lw_choice){.tile = {1}}).vector == LW_TILE_WIDE ? wide : narrow;
+		const int(*rows)[2] = tile_of(context, &p, &(lw_choice){.tile = {1}}).vector == LW_TILE_WIDE ? wide : narrow;
 		/* filters' points that are more than the input's are better not written to memory */
 		if (p.tiles <= p.outputs || context->force_variant >= 0)
 			for (int j = 0; j < 2; j++)
-				chunk_choice(context, &p, algorithms[i], rows[j], 1 + j, chunks[j], list, &count, capacity);
+				chunk_choice(context, &p, algorithms[i], rows[1][j], 1 + j, chunks[j], list, &count, capacity);
 		/* those that a core's cache does not hold are better read once for all tiles */
 		const bool large = filter_floats(&p) > FILTER_FLOATS;
 		for (int j = 0; j < 4; j++)
 			if ((j < 2) == large)
-				spread_choice(&p, algorithms[i], rows[j % 2], list, &count, capacity);
+				spread_choice(&p, algorithms[i], rows[1][j % 2], list, &count, capacity);
 			else
-				fused_choice(context, &p, algorithms[i], rows[1 - j % 2], list, &count, capacity);
+				fused_choice(context, &p, algorithms[i], rows[0][j % 2], list, &count, capacity);
 	}
 	return count;
 }
