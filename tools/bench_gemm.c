@@ -57,36 +57,57 @@ static lw_status choose(bench *b, const bench_row *row, product *p)
 	return make_workspace(b, p);
 }
 
-static lw_status add(bench *b, const int *shape, form as)
+/* choice: NULL, the one that training takes or the fastest. */
+static lw_status add_row(bench *b, const lw_gemm *gemm, form as, const lw_choice *choice)
 {
-	const int m = shape[0], n = shape[1], k = shape[2];
 	bench_row *row;
 	product *p;
 
 	LW_TRY(bench_memory(b, &p, sizeof *p));
-	p->context = b->context;
-	p->gemm = (lw_gemm){.m = m, .n = n, .k = k, .lda = k, .ldb = n, .ldc = n, .parts = 1};
-	if (as == FORWARD) {
-		p->gemm.transpose_b = true;
-		p->gemm.ldb = k;
-	} else if (as == WEIGHT) {
-		p->gemm.transpose_a = true;
-		p->gemm.lda = m;
-		p->gemm.parts = lw_batch_parts(k);
-	}
-	LW_TRY(bench_buffer(b, &p->gemm.a, (size_t)m * (size_t)k, NAN));
-	LW_TRY(bench_buffer(b, &p->gemm.b, (size_t)k * (size_t)n, NAN));
-	LW_TRY(bench_buffer(b, &p->gemm.c, (size_t)m * (size_t)n, 0));
+	*p = (product){.gemm = *gemm, .context = b->context};
 	LW_TRY(bench_add(b, &row));
 	row->run = run;
 	row->state = p;
 	row->unit = "GFLOP/s";
 	row->peak = BENCH_FMA;
-	row->amount = row->peak_amount = 2e-9 * m * n * k;
-	snprintf(row->shape, sizeof row->shape, "%dx%dx%d", m, n, k);
+	row->amount = row->peak_amount = 2e-9 * gemm->m * gemm->n * gemm->k;
+	snprintf(row->shape, sizeof row->shape, "%dx%dx%d", gemm->m, gemm->n, gemm->k);
 	snprintf(row->pass, sizeof row->pass, "%s", form_names[as]);
-	LW_TRY(choose(b, row, p));
+	if (choice) {
+		p->choice = *choice;
+		LW_TRY(make_workspace(b, p));
+	} else {
+		LW_TRY(choose(b, row, p));
+	}
 	snprintf(row->variant, sizeof row->variant, "%s", p->choice.name);
+	return LW_OK;
+}
+
+static lw_status add(bench *b, const int *shape, form as)
+{
+	const int m = shape[0], n = shape[1], k = shape[2];
+	lw_choice list[LW_MAX_CHOICES];
+	lw_gemm gemm;
+	int count;
+
+	gemm = (lw_gemm){.m = m, .n = n, .k = k, .lda = k, .ldb = n, .ldc = n, .parts = 1};
+	if (as == FORWARD) {
+		gemm.transpose_b = true;
+		gemm.ldb = k;
+	} else if (as == WEIGHT) {
+		gemm.transpose_a = true;
+		gemm.lda = m;
+		gemm.parts = lw_batch_parts(k);
+	}
+	LW_TRY(bench_buffer(b, &gemm.a, (size_t)m * (size_t)k, NAN));
+	LW_TRY(bench_buffer(b, &gemm.b, (size_t)k * (size_t)n, NAN));
+	LW_TRY(bench_buffer(b, &gemm.c, (size_t)m * (size_t)n, 0));
+	if (!b->request->variants)
+		return add_row(b, &gemm, as, NULL);
+	count = lw_gemm_choices(&b->context, &gemm, list);
+	for (int i = 0; i < count; i++) /* the simple one, the last, takes seconds */
+		if (count == 1 || i < count - 1)
+			LW_TRY(add_row(b, &gemm, as, &list[i]));
 	return LW_OK;
 }
 

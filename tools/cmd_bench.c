@@ -20,7 +20,7 @@ static const struct benchmark {
 } benchmarks[] = {
 	{"peak", NULL, "", 0, 0},
 	{"conv", bench_conv_rows, "shape pass packed variants", 10, 9},
-	{"gemm", bench_gemm_rows, "shape", 3, 3},
+	{"gemm", bench_gemm_rows, "shape variants", 3, 3},
 	{"update", bench_update_rows, "params rule groups", 0, 0},
 	{"op", bench_op_rows, "op", 0, 0},
 	{"step", bench_step_rows, "recipe arch batch groups freeze gradients on shares profile", 0, 0},
@@ -49,7 +49,7 @@ static const struct argp_option options[] = {
 	 "conv: N,C,H,W,K,R,S,stride,pad[,groups]; gemm: M,N,K; may be repeated (a table of common shapes)", 2},
 	{"pass", OPTION_PASS, "LIST", 0, "conv: of fwd, bwd_data, bwd_filter (all)", 2},
 	{"packed", OPTION_PACKED, NULL, 0, "conv: filters stay packed from run to run, as where they do not change", 2},
-	{"variants", OPTION_VARIANTS, NULL, 0, "conv: a row for every way there is on the device to compute a pass, best guess first", 2},
+	{"variants", OPTION_VARIANTS, NULL, 0, "A row for every way there is on the device to compute it, best guess first", 2},
 	{NULL, 0, NULL, 0, "update:", 3},
 	{"params", OPTION_PARAMS, "LIST", 0, "Numbers of parameters, rows each (11000000,60000000)", 3},
 	{"rule", OPTION_RULE, "RULE", 0, "Update rule (sgd with momentum, and adamw)", 3},
