@@ -14,9 +14,12 @@ int lw_gemm_choices(const lw_op_context *context, const lw_gemm *g, lw_choice *l
 	if (gpu || test)
 		count += lw_gemm_gpu.choices(context, g, list + count, LW_MAX_CHOICES / 2 - count);
 	if (!gpu || test) {
-		count += lw_gemm_skinny.choices(context, g, list + count, LW_MAX_CHOICES - 1 - count);
-		count += lw_gemm_outer.choices(context, g, list + count, LW_MAX_CHOICES - 1 - count);
-		count += lw_gemm_cpu.choices(context, g, list + count, LW_MAX_CHOICES - 1 - count);
+		/* with more rows than one of its tiles has, reading rows of B again costs more than packing them */
+		const bool few = test || !g->transpose_b || g->m <= 8;
+		const lw_gemm_family *const cpu[] = {few ? &lw_gemm_skinny : &lw_gemm_outer, few ? &lw_gemm_outer : &lw_gemm_cpu,
+						     few ? &lw_gemm_cpu : &lw_gemm_skinny};
+		for (size_t i = 0; i < LW_COUNT(cpu); i++)
+			count += cpu[i]->choices(context, g, list + count, LW_MAX_CHOICES - 1 - count);
 	}
 	list[count++] = (lw_choice){.name = "simple", .family = LW_GEMM_SIMPLE};
 	return count;

@@ -9,6 +9,9 @@
 /* What lw_choice.tile holds of the CPU family: the tile; rows of B that a work-group packs at once; its columns; shares of the panels. */
 enum { VECTOR, VECTORS, ROWS, DEPTH, COLUMNS, SHARES };
 
+/* Floats of a cache line, and of the packed rows of B that the nearest cache keeps until they are read. */
+enum { LINE = 16, NEAR_FLOATS = 6 * 1024 };
+
 typedef struct cpu_plan {
 	lw_tile tile;
 	int depth, columns, shares;
@@ -48,10 +51,12 @@ static double cost(const lw_device *device, const lw_gemm *g, const cpu_plan *p)
 	/* two multiplications or loads at a time, each of which takes four cycles */
 	const int sums = p->tile.rows * p->tile.vectors, loads = p->tile.rows + p->tile.vectors;
 	const double tiles = panels * lw_tile_blocks(&p->tile, g->n) * (0.5 * lw_max_int(8, lw_max_int(sums, loads)) + 0.25);
-	const double pack_b = p->shares * vectors * (g->transpose_b ? 0.25 * p->tile.vector : 1.5);
+	const double away = p->columns * p->depth > NEAR_FLOATS ? 1.5 : 1;
+	const double pack_b = away * p->shares * vectors * (g->transpose_b ? 0.25 * p->tile.vector : 1.5);
 	const double pack_a = blocks * (double)panels * p->tile.rows * 0.25;
-	/* C comes and goes once for every `depth` rows */
-	const double c = panels * p->tile.rows * vectors / p->depth + (parts > 1 ? 2.0 * parts * g->m * vectors / g->k : 0);
+	/* C comes and goes once for every `depth` rows, its cache lines in two tiles where these are not of whole ones */
+	const double lines = lanes % LINE && lanes < g->n ? 1.5 : 1;
+	const double c = lines * panels * p->tile.rows * vectors / p->depth + (parts > 1 ? 2.0 * parts * g->m * vectors / g->k : 0);
 	const int largest = ((panels + p->shares - 1) / p->shares) * lw_min_int(p->columns, (int)lw_round_up((size_t)g->n, (size_t)lanes));
 	const double uneven = (double)largest * groups / parts / ((double)panels * (double)lw_round_up((size_t)g->n, (size_t)lanes));
 	const double turns = groups < 4 * units ? (double)((groups + units - 1) / units) * units * uneven : groups + 0.5 * units;
