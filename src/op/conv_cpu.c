@@ -288,7 +288,7 @@ double lw_conv_cpu_tile_cost(const lw_tile *tile, int outputs, int length)
 	const int loads = tile->rows + tile->vectors, steps = tile->rows * tile->vectors;
 	const double tiles = (double)lw_tile_blocks(tile, outputs) * ((length + tile->rows - 1) / tile->rows);
 
-	return tiles * (lw_max_int(lw_max_int(steps, loads), 10) + 0.1 * loads);
+	return tiles * (lw_max_int(lw_max_int(steps, loads), 9) + 0.1 * loads);
 }
 
 int lw_conv_cpu_sort_tiles(const lw_op_context *context, int outputs, int length, const int (*shapes)[2], int count, int most_rows,
@@ -349,7 +349,7 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 	if (!lw_tile_applies(context->device))
 		return 0;
 	if (lw_conv_is_depthwise(conv))
-		return lw_conv_depthwise_choices(conv, pass, list, capacity);
+		return lw_conv_depthwise_choices(context, conv, pass, list, capacity);
 	if (pass == LW_PASS_WEIGHT)
 		return lw_conv_cpu_weight_choices(context, conv, list, capacity);
 	/* pixels without a stride are one long row */

@@ -71,7 +71,7 @@ lw_status lw_conv_cpu_backward_weight(const lw_op_context *context, const lw_con
 				      const lw_conv_buffers *buffers);
 
 /* Depthwise, in conv_depthwise.c. */
-int lw_conv_depthwise_choices(const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity);
+int lw_conv_depthwise_choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity);
 size_t lw_conv_depthwise_workspace(const lw_conv *conv, lw_pass pass);
 lw_status lw_conv_depthwise_run(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice,
 				const lw_conv_buffers *buffers);

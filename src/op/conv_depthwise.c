@@ -131,9 +131,12 @@ static lw_status backward_weight(const lw_op_context *context, const lw_conv *co
 	return add_parts(context, conv, pitch, b);
 }
 
-int lw_conv_depthwise_choices(const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
+int lw_conv_depthwise_choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
-	static const int pixels[] = {4, 7};
+	/* where vectors are narrow, longer runs of pixels pay first where each is read for several sums; short rows are one run anywhere */
+	const bool narrow = lw_op_vector_width(context->device, LW_TILE_WIDE) < LW_TILE_WIDE;
+	const bool longer = pass == LW_PASS_WEIGHT ? narrow || conv->output[1] <= 7 : pass == LW_PASS_DATA && narrow && conv->stride[1] > 1;
+	const int pixels[] = {longer ? 7 : 4, longer ? 4 : 7};
 	/* in backward of the data blocks begin at multiples of the stride */
 	const int unit = pass == LW_PASS_DATA && is_compiled_in(conv) ? conv->stride[1] : 1;
 	int count = 0;

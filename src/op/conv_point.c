@@ -16,7 +16,7 @@ int lw_conv_point_tiles(const lw_op_context *context, int outputs, int length, l
 {
 	/* more vectors would read more of the weights at a step than the nearest cache gives, more rows compute addresses */
 	static const int wide[][2] = {{9, 2}, {8, 2}, {7, 2}, {14, 2}, {14, 1}, {8, 1}};
-	static const int narrow[][2] = {{6, 2}, {5, 2}, {4, 2}, {7, 1}, {10, 1}};
+	static const int narrow[][2] = {{6, 2}, {5, 2}, {4, 3}, {4, 2}, {7, 1}, {10, 1}};
 	const bool is_wide = lw_op_vector_width(context->device, LW_TILE_WIDE) == LW_TILE_WIDE;
 	const int(*shapes)[2] = is_wide ? wide : narrow;
 	const int count = is_wide ? (int)LW_COUNT(wide) : (int)LW_COUNT(narrow);

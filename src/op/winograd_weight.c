@@ -97,14 +97,15 @@ static const int narrow_tiles[][4] = {
 };
 
 /* 0: the best guesses. Fused kernels write and read the sums again for each batch, so these and the batch must stay in a cache. */
-static int rank(const lw_conv *conv, const lw_choice *choice)
+static int rank(const lw_conv *conv, const lw_choice *choice, bool wide)
 {
-	enum { MOST_SUMS = 300 * 1000, MOST_TILES = 80 * 1024 };
+	/* CPUs of narrow vectors have smaller ones */
+	enum { MOST_SUMS = 300 * 1000, MOST_SUMS_NARROW = 200 * 1000, MOST_TILES = 80 * 1024 };
 	const double points = lw_winograd_points(choice->algorithm), channels = (double)conv->channels + conv->out_channels;
 
 	if (choice->tile[PLACE] == SPREAD)
 		return 1;
-	return points * conv->channels * conv->out_channels <= MOST_SUMS &&
+	return points * conv->channels * conv->out_channels <= (wide ? MOST_SUMS : MOST_SUMS_NARROW) &&
 		points * (choice->tile[BATCH] | 1) * channels <= MOST_TILES ? 0 : 2;
 }
 
@@ -123,7 +124,7 @@ static int append(const lw_op_context *context, const lw_conv *conv, int algorit
 		for (size_t i = 0; i < tile_count && count < most; i++) {
 			lw_choice choice = {.algorithm = algorithm};
 			memcpy(choice.tile, tiles[i], sizeof(tiles[i]));
-			if (rank(conv, &choice) != wanted || !make_plan(context, conv, &choice, &p))
+			if (rank(conv, &choice, wide) != wanted || !make_plan(context, conv, &choice, &p))
 				continue;
 			snprintf(choice.name, sizeof(choice.name), "%s/cpu%s %dx%d t%d", lw_conv_algorithm_names[algorithm],
 				 p.place == FUSED ? " fused" : "", p.tile.rows, choice.tile[VECTORS], p.batch);
