@@ -124,7 +124,7 @@ static inline int inside(long i, int size) { return (int)~((i | (size - 1 - i)) 
 
 /*
  * ids: band of `rows` output rows, image. The rows of taps that an output meets are `tap_step` apart, and those of the
- * input `row_step`. A band goes down strips of `strip` columns, so that the first cache keeps the rows that taps share.
+ * input `row_step`. A band goes down strips of `strip` columns, so that caches keep the rows that taps share.
  */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 depthwise_pixels(__global const float *restrict x, __global const float *restrict packed, __global const float *restrict bias,
