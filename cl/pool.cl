@@ -323,7 +323,7 @@ __kernel void globalavgpool_backward_images(__global const float *output_gradien
 #if VECTOR == 1
 #define BLOCK 1
 #else
-#define BLOCK (4 * VECTOR)
+#define BLOCK (8 * VECTOR)
 #endif
 #define MEANS(n)                                                                                                       \
 	{                                                                                                              \
@@ -341,7 +341,6 @@ __kernel void globalavgpool_backward_images(__global const float *output_gradien
 #define MEAN_START(k) vector sum##k = (vector)(0.0f);
 #define MEAN_PART(k) vector part##k = (vector)(0.0f);
 #define MEAN_ADD(k)                                                                                                    \
-	LW_AHEAD(from + 8 * (size_t)channels + (k) * VECTOR)                                                           \
 	part##k += LW_LOAD(VECTOR, from + (k) * VECTOR);
 #define MEAN_JOIN(k) sum##k += part##k;
 #define MEAN_STORE(k) LW_STORE(VECTOR, LW_DIV(VECTOR, sum##k, (vector)((float)pixels)), output + c + (k) * VECTOR);
@@ -352,8 +351,8 @@ __kernel void globalavgpool_forward(__global const float *input, __global float 
 	int c = (int)get_global_id(0) * BLOCK;
 	input += (size_t)image * pixels * channels;
 	output += (size_t)image * channels;
-	if (c + 4 * VECTOR <= end)
-		MEANS(4)
+	if (c + 8 * VECTOR <= end)
+		MEANS(8)
 	else
 		for (int k = c; k < end; k += VECTOR) {
 			c = min(k, channels - VECTOR);

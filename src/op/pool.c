@@ -225,7 +225,7 @@ static lw_status globalavgpool_forward(const lw_op_context *context, const lw_op
 	const lw_shape in = call->input_shape[0];
 	const int chosen = form(context, call);
 	/* channels of an item, as in pool.cl */
-	const int block = chosen == LW_VECTOR ? 4 * lw_op_vector_width(context->device, (size_t)in.c) : 1;
+	const int block = chosen == LW_VECTOR ? 8 * lw_op_vector_width(context->device, (size_t)in.c) : 1;
 	lw_launch launch;
 
 	LW_TRY(begin(&launch, context, "globalavgpool_forward", (size_t)in.c, lw_shape_count(call->output_shape), chosen));

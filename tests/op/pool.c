@@ -39,6 +39,7 @@ static const lw_op_case global_cases[] = {
 	{.name = "one pixel", .inputs = {{2, 1, 1, 1}}},
 	{.name = "7x7", .inputs = {{3, 7, 7, 21}}},
 	{.name = "one channel", .inputs = {{2, 5, 4, 1}}},
+	{.name = "151 channels", .inputs = {{2, 3, 4, 151}}},
 	{.name = "input masked", .inputs = {{2, 17, 19, 21}}, .mask_input = true},
 	{.name = "more than one part", .inputs = {{1, 17, 31, 5}}},
 	{.name = "NaN, infinities", .inputs = {{2, 3, 5, 16}}, .values = LW_VALUES_SPECIAL},
