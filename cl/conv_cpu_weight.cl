@@ -145,25 +145,33 @@ conv_backward_weight(__global const float *restrict x, __global const float *res
 }
 
 /*
- * ids: input channel of a group, block of `most_lanes` outputs, group. Adds the shares in order and writes OIHW. The sum of
- * weight (r, s, c) is number r * row_pitch + s * tap_pitch + c of the block's `rows`.
+ * ids: run of `some` input channels of a group, block of LANES outputs, group. Adds the shares in order and writes OIHW. The
+ * sum of weight (r, s, c) is number r * row_pitch + s * tap_pitch + c of the block's `rows`.
  */
-#define PART(share) p[(share) * share_size]
-__kernel void sum_weight_parts(__global const float *restrict sums, __global float *restrict gradient, int total, int shares,
-			       int slices, int most_lanes, int outputs, int taps_height, int taps_width, int row_pitch, int tap_pitch, int rows)
+#define PART(share) LW_LOAD(VECTOR, p + (share) * share_size)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+sum_weight_parts(__global const float *restrict sums, __global float *restrict gradient, int total, int shares, int slices,
+		 int group_channels, int outputs, int taps_height, int taps_width, int row_pitch, int tap_pitch, int rows, int some)
 {
-	const int c = get_global_id(0), block = get_global_id(1), group = get_global_id(2);
-	const int group_channels = get_global_size(0), blocks = get_global_size(1), groups = get_global_size(2);
-	const int taps = taps_height * taps_width, lanes = min(most_lanes, outputs - block * most_lanes);
-	const size_t share_size = (size_t)groups * blocks * rows * most_lanes;
-	__global const float *from = sums + total + (size_t)(group * blocks + block) * rows * most_lanes;
-	__global float *to = gradient + ((size_t)(group * outputs + block * most_lanes) * group_channels + c) * taps;
+	const int begin = (int)get_group_id(0) * some, end = min(begin + some, group_channels);
+	const int block = get_group_id(1), blocks = get_num_groups(1), group = get_group_id(2), groups = get_num_groups(2);
+	const int taps = taps_height * taps_width, lanes = min(LANES, outputs - block * LANES);
+	const size_t share_size = (size_t)groups * blocks * rows * LANES;
+	__global const float *from = sums + total + (size_t)(group * blocks + block) * rows * LANES;
+	__global float *to = gradient + ((size_t)(group * outputs + block * LANES) * group_channels + begin) * taps;
+	const vector zero = (vector)(LW_ZERO(shares));
+	float room[LANES];
 
-	for (int r = 0; r < taps_height; r++)
-		for (int s = 0; s < taps_width; s++)
-			for (int lane = 0; lane < lanes; lane++) {
-				__global const float *p = from + (size_t)(r * row_pitch + s * tap_pitch + c) * most_lanes + lane;
-				LW_SUM_PARTS(float, sum, shares, slices, PART)
-				to[(size_t)lane * group_channels * taps + r * taps_width + s] = sum + LW_ZERO(shares);
+	for (int c = begin; c < end; c++)
+		for (int tap = 0; tap < taps; tap++, to++) {
+			__global const float *p =
+				from + (size_t)(tap / taps_width * row_pitch + tap % taps_width * tap_pitch + c) * LANES;
+
+			for (int j = 0; j < LANES; j += VECTOR, p += VECTOR) {
+				LW_SUM_PARTS(vector, sum, shares, slices, PART)
+				LW_STORE(VECTOR, sum + zero, room + j);
 			}
+			for (int lane = 0; lane < lanes; lane++)
+				to[(size_t)lane * group_channels * taps] = room[lane];
+		}
 }

@@ -86,26 +86,33 @@ static bool choose_weight(lw_device *device, const lw_conv *conv, const lw_choic
 static lw_status sum_weight_parts(const lw_op_context *context, const lw_conv *conv, const weight_tiling *t,
 				  lw_buf *partial, lw_buf *gradient)
 {
-	const lw_variant variant = {.source = "conv_cpu_weight", .function = "sum_weight_parts"};
+	enum { CHANNELS = 16 }; /* neighbours in the gradient */
+	lw_tile tile = t->of.tile;
+	lw_variant variant;
 	const int tap = t->kind == SEGMENT_TAP ? t->padded : conv->group_channels;
 	lw_launch launch;
 
+	tile.rows = 1; /* one kernel for all that differ in it */
+	variant = lw_tile_variant("conv_cpu_weight", "sum_weight_parts", &tile);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, partial);
 	lw_arg_buf(&launch, gradient);
 	lw_arg_int(&launch, (int)t->total);
 	lw_arg_int(&launch, t->shares);
 	lw_arg_int(&launch, conv->slices);
-	lw_arg_int(&launch, lw_tile_lanes(&t->of.tile));
+	lw_arg_int(&launch, conv->group_channels);
 	lw_arg_int(&launch, conv->group_out);
 	lw_conv_pair(&launch, conv->kernel);
 	lw_arg_int(&launch, t->kind == SEGMENT_ROW ? t->padded : conv->kernel[1] * tap);
 	lw_arg_int(&launch, tap);
 	lw_arg_int(&launch, t->segments * t->padded);
+	lw_arg_int(&launch, CHANNELS);
 	launch.dimensions = 3;
-	launch.global[0] = (size_t)conv->group_channels;
+	launch.global[0] = (size_t)((conv->group_channels + CHANNELS - 1) / CHANNELS);
 	launch.global[1] = (size_t)t->of.blocks;
 	launch.global[2] = (size_t)conv->groups;
+	for (int i = 0; i < 3; i++)
+		launch.local[i] = 1;
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
