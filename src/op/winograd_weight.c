@@ -25,14 +25,15 @@ static int pieces(int size, int piece) { return (size + piece - 1) / piece; }
 /* Register tiles of outputs that share x's tiles, as many as leave each compute unit its share. */
 static bool plan_spread(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice, plan *p)
 {
-	enum { OUTPUTS = 32 };
+	/* as many as channels: the tiles of both are then read as often, and the sums stay near */
+	const int outputs = lw_tile_lanes(&p->tile);
 	/* a part's sums beside those of all; gradients of slices that wait */
 	const int apart = 1 + conv->slices / 2 * (int)lw_conv_taps(conv);
 	const size_t sums = (size_t)(p->tile.rows * lw_tile_lanes(&p->tile)) * (size_t)(lw_winograd_points(choice->algorithm) + apart);
 	const size_t limit = lw_tile_local_floats(context->device);
 
 	p->wide = 1;
-	p->deep = lw_max_int(1, lw_min_int(p->rows, OUTPUTS / p->tile.rows));
+	p->deep = lw_max_int(1, lw_min_int(p->rows, outputs / p->tile.rows));
 	while (p->deep > 1 && ((size_t)p->deep * sums > limit || p->columns * pieces(p->rows, p->deep) < lw_tile_groups(context->device)))
 		p->deep = (p->deep + 1) / 2;
 	p->local_floats = (size_t)p->deep * sums;
