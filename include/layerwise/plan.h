@@ -51,7 +51,7 @@ typedef struct lw_plan_options {
 	size_t share_count;
 	bool synchronise_batchnorm; /* statistics over the whole batch, not each device's share; reproducible implies it */
 	lw_ranks *ranks;     /* other processes that take the same steps; NULL: none. They must outlive the plan */
-	int slices;          /* of a reproducible step's batch, which devices take whole: 0: 4, or the batch if that is less */
+	int slices;          /* of a reproducible step's batch, which devices take whole: 0: 4, of fewer than 16 images 2, of one 1 */
 } lw_plan_options;
 
 LW_API void lw_plan_defaults(lw_plan_options *options);

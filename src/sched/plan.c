@@ -220,14 +220,14 @@ static lw_status check_devices(const lw_plan_options *options, lw_device *const 
 	return LW_OK;
 }
 
-/* Reproducible sums are cut where the recipe says, whatever devices there are. */
+/* Reproducible sums are cut where the recipe says, whatever devices there are; else in few slices, for each costs a sum of its own. */
 static int slices_of(const lw_plan_options *options)
 {
-	enum { USUAL = 4 };
+	const int usual = options->batch < 16 ? 2 : 4;
 
 	if (!options->reproducible)
 		return 0;
-	return lw_min_int(options->slices ? options->slices : USUAL, options->batch);
+	return lw_min_int(options->slices ? options->slices : usual, options->batch);
 }
 
 lw_status lw_plan_create(lw_plan **plan, lw_net *net, lw_device *const *devices, size_t device_count,
