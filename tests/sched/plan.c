@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "sched/sched.h"
+#include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -413,6 +414,54 @@ static void every_failing_call_is_survived(void **state)
 	device = whole;
 }
 
+static int count_files(const char *folder)
+{
+	DIR *open = opendir(folder);
+	int count = 0;
+
+	assert_non_null(open);
+	for (const struct dirent *e = readdir(open); e; e = readdir(open))
+		count += e->d_name[0] != '.';
+	closedir(open);
+	return count;
+}
+
+/* Writing compiled kernels to disk may take as long as compiling them: whoever waits for the first step need not wait for it, too. */
+static void kernels_are_kept_after_the_first_step(void **state)
+{
+	char home[] = "/tmp/layerwise-plan-XXXXXX", folder[64], command[64], *usual = getenv("XDG_CACHE_HOME");
+	lw_device *whole = device;
+	setup s = standard();
+	lw_net *net;
+	lw_plan *plan;
+
+	(void)state;
+	usual = usual ? strdup(usual) : NULL;
+	assert_non_null(mkdtemp(home));
+	snprintf(folder, sizeof folder, "%s/layerwise/kernels", home);
+	setenv("XDG_CACHE_HOME", home, 1);
+	assert_int_equal(lw_net_create(&net, 2, 9, 9), LW_OK);
+	add(net, "linear", "fc", CLASSES);
+	assert_int_equal(lw_net_initialize(net, LW_INIT_TORCH, 1), LW_OK);
+	assert_int_equal(lw_device_open(&device, "auto"), LW_OK);
+	assert_int_equal(lw_plan_create(&plan, net, &device, 1, &s.optim, NULL, 0, &s.options), LW_OK);
+	step(plan, 0, NULL);
+	assert_int_equal(count_files(folder), 0);
+	step(plan, 1, NULL);
+	assert_true(count_files(folder) > 0);
+	lw_plan_destroy(&plan);
+	lw_device_close(&device);
+	lw_net_destroy(&net);
+	device = whole;
+	if (usual)
+		setenv("XDG_CACHE_HOME", usual, 1);
+	else
+		unsetenv("XDG_CACHE_HOME");
+	free(usual);
+	snprintf(command, sizeof command, "rm -rf %s", home);
+	assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -423,6 +472,7 @@ int main(void)
 		cmocka_unit_test(restored_goes_on_bit_for_bit),
 		cmocka_unit_test(clipping_bounds_the_update),
 		cmocka_unit_test(a_bad_gradient_is_named_and_changes_nothing),
+		cmocka_unit_test(kernels_are_kept_after_the_first_step),
 		cmocka_unit_test(wrong_requests_are_answered),
 		cmocka_unit_test(every_failing_call_is_survived),
 	};
