@@ -3,6 +3,7 @@
  *
  * The chains of every variant: forward over (r, s, c) ascending, backward of data over (r, s) descending and k ascending,
  * backward of the weight over (image, p, q) ascending in each part of the batch. Padded places count as zeros. Every result ends with LW_ZERO.
+ * With col2im's algorithm (conv_col2im.cl) backward of data has a chain for each tap that meets an output pixel, and adds these.
  */
 
 /* ids: output channel, output pixel, image */
@@ -33,18 +34,18 @@ __kernel void conv_forward(__global const float *x, __global const float *weight
 	y[((size_t)image * out_height * out_width + pixel) * out_channels + k] = relu && sum <= 0.0f ? 0.0f : sum;
 }
 
-/* ids: input channel, input pixel, image. mask: x, where the gradient is to end at a relu, else NULL */
+/* ids: input channel, input pixel, image. mask: x, where the gradient is to end at a relu, else NULL; apart: as col2im does */
 __kernel void conv_backward_data(__global const float *gy, __global const float *weight, __global float *gx,
 				 __global const float *mask, int height, int width, int channels, int out_height, int out_width, int out_channels,
 				 int kernel_height, int kernel_width, int stride_height, int stride_width,
-				 int pad_height, int pad_width, int dilation_height, int dilation_width, int groups)
+				 int pad_height, int pad_width, int dilation_height, int dilation_width, int groups, int apart)
 {
 	const int c = get_global_id(0), pixel = get_global_id(1), image = get_global_id(2);
 	const int h = pixel / width, v = pixel % width;
 	const int group_channels = channels / groups, group_out = out_channels / groups;
 	const int first = c / group_channels * group_out;
 	const int taps = kernel_height * kernel_width;
-	float sum = 0.0f;
+	float sum = 0.0f, total = 0.0f;
 
 	for (int r = kernel_height - 1; r >= 0; r--)
 		for (int s = kernel_width - 1; s >= 0; s--) {
@@ -53,13 +54,20 @@ __kernel void conv_backward_data(__global const float *gy, __global const float 
 				continue;
 			const int p = down / stride_height, q = right / stride_width;
 			const int inside = p >= 0 && p < out_height && q >= 0 && q < out_width;
+			if (apart && !inside)
+				continue;
 			for (int k = first; k < first + group_out; k++) {
 				const float g =
 					inside ? gy[(((size_t)image * out_height + p) * out_width + q) * out_channels + k] : 0.0f;
 				const float w = weight[((size_t)k * group_channels + c % group_channels) * taps + r * kernel_width + s];
 				sum = fma(g, w, sum);
 			}
+			if (apart) {
+				total += sum;
+				sum = 0.0f;
+			}
 		}
+	sum = apart ? total : sum;
 	const size_t at = ((size_t)image * height * width + pixel) * channels + c;
 	gx[at] = mask && mask[at] <= 0.0f ? 0.0f : sum + LW_ZERO(height);
 }

@@ -5,10 +5,19 @@
  * part of the batch. Neighbouring items read neighbouring channels.
  *
  * LOAD_VECTORS  1: a group's channels of the input are a multiple of 4
+ * APART         1: pixels have a chain for each tap inside x and add these (conv_col2im.cl's algorithm), 0: one chain
  */
 #include "tile_gpu.cl"
 #ifndef LOAD_VECTORS
 #define LOAD_VECTORS 0
+#endif
+#ifndef APART
+#define APART 0
+#endif
+#if APART
+#define RESULT total
+#else
+#define RESULT sum
 #endif
 
 /*
@@ -59,6 +68,12 @@ conv_gpu_pixels(__global const float *x, __global const float *packed, __global 
 	__global const float *b = packed + packed_base + (size_t)group * steps * DEPTH * padded + first_column;
 	float4 sum[SUMS], next_a[A_LOADS], next_b[B_LOADS];
 	int r = 0, s = 0, c = tile_k4();
+#if APART
+	float4 total[SUMS];
+	int tap = 0, left = group_channels;
+
+	tile_clear(total);
+#endif
 
 	for (int i = get_local_id(0); i < TILE_M; i += ITEMS) {
 		const int pixel = first_pixel + i, row = pixel / out_width, q = pixel % out_width;
@@ -103,8 +118,29 @@ conv_gpu_pixels(__global const float *x, __global const float *packed, __global 
 			c += DEPTH;
 			CARRY(r, s, c)
 		}
+#if APART
+		for (int from = 0; step > 0 && from < DEPTH;) {
+			const int to = min(DEPTH, from + left);
+			tile_multiply(local_a, local_b, from, to, sum);
+			left -= to - from;
+			from = to;
+			if (left)
+				continue;
+			const int down = tap / taps_width * dilation_height, right = tap % taps_width * dilation_width;
+#pragma unroll
+			for (int i = 0; i < SUMS; i++) {
+				const int h = places[TILE_ROW(i / VECTORS)].x + down, v = places[TILE_ROW(i / VECTORS)].y + right;
+				if (h >= 0 && h < height && v >= 0 && v < width)
+					total[i] = total[i] + sum[i];
+			}
+			tile_clear(sum);
+			left = group_channels;
+			tap++;
+		}
+#else
 		if (step > 0)
 			tile_multiply(local_a, local_b, 0, DEPTH, sum);
+#endif
 		barrier(CLK_LOCAL_MEM_FENCE);
 		if (step < steps) {
 #pragma unroll
@@ -123,7 +159,7 @@ conv_gpu_pixels(__global const float *x, __global const float *packed, __global 
 #pragma unroll
 		for (int i = 0; i < ROWS; i++) {
 			const int place = places[TILE_ROW(i)].w;
-			float4 result = sum[i * VECTORS + v];
+			float4 result = RESULT[i * VECTORS + v];
 			if (place < 0 || count <= 0)
 				continue;
 			result = (bias ? result + add : result) + LW_ZERO(width);

@@ -127,8 +127,8 @@ static bool winograd_pays(const lw_conv *conv, lw_conv_algorithm algorithm, int 
 	       1.5 * tiles * size * size <= direct && tiles * conv->rule_images >= 16;
 }
 
-/* The algorithm of a pass of a shape, good on CPUs and GPUs alike: it depends on nothing else, so that every device has the same bits. */
-static lw_conv_algorithm preferred(const lw_conv *conv, lw_pass pass, lw_precision precision)
+/* Direct or one of Winograd's. */
+static lw_conv_algorithm direct_or_winograd(const lw_conv *conv, lw_pass pass, lw_precision precision)
 {
 	/* from few channels to many the transforms of the outputs are most of the work, and even so pay */
 	const bool few = pass != LW_PASS_DATA && lw_conv_is_few(conv) && conv->out_channels >= 16;
@@ -140,12 +140,20 @@ static lw_conv_algorithm preferred(const lw_conv *conv, lw_pass pass, lw_precisi
 	return winograd_pays(conv, LW_CONV_WINOGRAD_5X5, 16) ? LW_CONV_WINOGRAD_5X5 : LW_CONV_DIRECT;
 }
 
-static bool allowed(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice)
+/* The algorithm of a pass of a shape, good on CPUs and GPUs alike; if `vector` is a constant, all devices have the same bits. */
+static lw_conv_algorithm preferred(const lw_conv *conv, lw_pass pass, lw_precision precision, int vector)
+{
+	const lw_conv_algorithm algorithm = direct_or_winograd(conv, pass, precision);
+
+	return pass == LW_PASS_DATA && lw_conv_col2im_pays(conv, algorithm, vector) ? LW_CONV_COL2IM : algorithm;
+}
+
+static bool allowed(const lw_op_context *context, const lw_choice *choice, int own)
 {
 	if (context->force_variant >= 0)
 		return true;
 	if (context->reproducible)
-		return choice->algorithm == (int)preferred(conv, pass, context->precision);
+		return choice->algorithm == own;
 	return context->precision == LW_PRECISION_FAST ||
 	       (choice->algorithm != LW_CONV_WINOGRAD_F4 && choice->algorithm != LW_CONV_WINOGRAD_5X5);
 }
@@ -166,14 +174,12 @@ static int choices(const lw_op_context *context, const lw_op_call *call, lw_pass
 			found[i].family = (int)f;
 		count += more;
 	}
-	/* first what should be faster here, though it may have other bits on other devices, then the shape's own algorithm */
-	const lw_conv_algorithm own = preferred(&conv, pass, context->precision);
-	const bool col2im = pass == LW_PASS_DATA && !gpu && !context->reproducible && lw_conv_col2im_pays(context, &conv, own);
-	const int guess = col2im ? LW_CONV_COL2IM : (int)own;
+	/* first the shape's own algorithm, last what runs anywhere */
+	const int vector = context->reproducible || gpu ? LW_TILE_WIDE : lw_op_vector_width(context->device, LW_TILE_WIDE);
+	const int own = (int)preferred(&conv, pass, context->precision, vector);
 	for (int rank = 0; rank < 3; rank++)
 		for (int i = 0; i < count; i++)
-			if ((found[i].algorithm == guess ? 0 : found[i].algorithm == (int)own ? 1 : 2) == rank &&
-			    allowed(context, &conv, pass, &found[i]))
+			if ((found[i].family >= ANYWHERE ? 2 : found[i].algorithm != own) == rank && allowed(context, &found[i], own))
 				list[kept++] = found[i];
 	return kept;
 }

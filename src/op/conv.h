@@ -93,7 +93,11 @@ typedef struct lw_conv_family {
 extern const lw_conv_family lw_winograd_few, lw_winograd_cpu, lw_conv_gemm, lw_conv_few, lw_conv_cpu, lw_conv_col2im,
 	lw_winograd_gpu, lw_conv_gpu, lw_winograd_simple, lw_conv_simple;
 
-/* Whether, on a CPU, backward of the data by LW_CONV_COL2IM should take less than by another algorithm. */
-bool lw_conv_col2im_pays(const lw_op_context *context, const lw_conv *conv, lw_conv_algorithm other);
+/*
+ * Whether LW_CONV_COL2IM can compute backward of the data, and whether on a CPU, whose vectors have so many floats, it should take
+ * less than another algorithm.
+ */
+bool lw_conv_col2im_applies(const lw_conv *conv);
+bool lw_conv_col2im_pays(const lw_conv *conv, lw_conv_algorithm other, int vector);
 
 #endif

@@ -43,12 +43,12 @@ static int band_of(lw_device *device, const lw_conv *conv, const lw_tile *tile)
 }
 
 /* Strides within the kernel, so that every row of x is of one of the output, no dilation, no groups. */
-static bool applies(const lw_op_context *context, const lw_conv *conv)
+bool lw_conv_col2im_applies(const lw_conv *conv)
 {
 	for (int i = 0; i < 2; i++)
 		if (conv->stride[i] > conv->kernel[i] || conv->dilation[i] != 1)
 			return false;
-	return lw_tile_applies(context->device) && conv->groups == 1 && lw_conv_taps(conv) > 1;
+	return conv->groups == 1 && lw_conv_taps(conv) > 1;
 }
 
 /* Multiplications per image and output channel, those of idle lanes and what they must make up for included: from measurements. */
@@ -71,11 +71,9 @@ static double cost(const lw_conv *conv, lw_conv_algorithm algorithm, int vector)
 	       (1.3 + 8 / channels + 8.0 / conv->out_channels);
 }
 
-bool lw_conv_col2im_pays(const lw_op_context *context, const lw_conv *conv, lw_conv_algorithm other)
+bool lw_conv_col2im_pays(const lw_conv *conv, lw_conv_algorithm other, int vector)
 {
-	const int vector = lw_op_vector_width(context->device, LW_TILE_WIDE);
-
-	return cost(conv, LW_CONV_COL2IM, vector) < cost(conv, other, vector);
+	return lw_conv_col2im_applies(conv) && cost(conv, LW_CONV_COL2IM, vector) < cost(conv, other, vector);
 }
 
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
@@ -84,7 +82,7 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 	lw_tile tiles[LW_CONV_TILES];
 	int count = 0, tile_count;
 
-	if (pass != LW_PASS_DATA || !applies(context, conv))
+	if (pass != LW_PASS_DATA || !lw_tile_applies(context->device) || !lw_conv_col2im_applies(conv))
 		return 0;
 	tile_count = lw_conv_cpu_tiles(context, run_of(conv), conv->output[0], tiles);
 	for (int i = 0; i < tile_count && count < lw_min_int(3, capacity); i++) {

@@ -105,13 +105,13 @@ static lw_status run_depthwise(const lw_op_context *context, const lw_conv *conv
 	return lw_queue_launch(context->queue, &launch, NULL);
 }
 
-static lw_status run_pixels(const lw_op_context *context, const lw_conv *conv, const lw_conv_pass *p, const lw_gpu_tile *tile,
-			    const lw_conv_buffers *b, lw_buf *x, lw_buf *y, lw_buf *mask, int base)
+static lw_status run_pixels(const lw_op_context *context, const lw_conv *conv, const lw_conv_pass *p, int algorithm,
+			    const lw_gpu_tile *tile, const lw_conv_buffers *b, lw_buf *x, lw_buf *y, lw_buf *mask, int base)
 {
-	const lw_variant variant =
-		with_vectors(lw_gpu_tile_variant("conv_gpu", "conv_gpu_pixels", tile), p->channels);
+	lw_variant variant = with_vectors(lw_gpu_tile_variant("conv_gpu", "conv_gpu_pixels", tile), p->channels);
 	lw_launch launch;
 
+	lw_variant_option(&variant, "APART", algorithm == LW_CONV_COL2IM);
 	LW_TRY(lw_launch_begin(&launch, context->device, &variant));
 	lw_arg_buf(&launch, x);
 	lw_arg_buf(&launch, b->workspace);
@@ -145,7 +145,7 @@ static lw_status run_pass(const lw_op_context *context, const lw_conv *conv, con
 		LW_TRY(pack(context, conv, p, &tile, b, own));
 	if (lw_conv_is_depthwise(conv))
 		return run_depthwise(context, conv, p, b, x, y, forward ? NULL : mask, own);
-	return run_pixels(context, conv, p, &tile, b, x, y, forward ? NULL : mask, own);
+	return run_pixels(context, conv, p, choice->algorithm, &tile, b, x, y, forward ? NULL : mask, own);
 }
 
 static lw_status run_data(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice, const lw_conv_buffers *b)
@@ -282,6 +282,22 @@ static int tile_choices(const lw_op_context *context, const lw_conv *conv, lw_pa
 	return lw_gpu_tile_choices(context, pixels(&p), p.outputs, p.groups, prefix, list, capacity);
 }
 
+/* Tests take one tile of those that differ from the direct algorithm's only in when a chain ends. */
+static int col2im_choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
+{
+	lw_conv_pass p;
+	int count;
+
+	if (pass != LW_PASS_DATA || !lw_conv_col2im_applies(conv))
+		return 0;
+	lw_conv_data_pass(conv, 0, 0, &p);
+	count = lw_gpu_tile_choices(context, pixels(&p), p.outputs, 1, "col2im/gpu", list,
+				    context->force_variant < 0 ? capacity : lw_min_int(capacity, 1));
+	for (int i = 0; i < count; i++)
+		list[i].algorithm = LW_CONV_COL2IM;
+	return count;
+}
+
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
 	int count = 0, kept = 0;
@@ -290,6 +306,7 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 		list[count++] = (lw_choice){.name = "direct/gpu depthwise", .tile = {1, 1, 1, 1}};
 	else if (!lw_conv_is_depthwise(conv))
 		count = tile_choices(context, conv, pass, list, capacity);
+	count += col2im_choices(context, conv, pass, list + count, capacity - count);
 	/* places in the packed weights are ints */
 	for (int i = 0; i < count; i++)
 		if (pass == LW_PASS_WEIGHT || workspace(context, conv, pass, &list[i]) / sizeof(float) <= INT_MAX)

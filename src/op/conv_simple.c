@@ -1,4 +1,4 @@
-/* conv, one work-item per result: anything anywhere, the direct algorithm. */
+/* conv, one work-item per result: anything anywhere, the direct algorithm, and that of col2im. */
 #include "op/conv.h"
 #include "op/sum.h"
 
@@ -17,7 +17,8 @@ static void simple_arguments(lw_launch *launch, const lw_conv *conv)
 }
 
 /* forward, or backward of the data: an item per channel, pixel, image */
-static lw_status simple_pixels(const lw_op_context *context, const lw_conv *conv, const lw_conv_buffers *buffers, bool forward)
+static lw_status simple_pixels(const lw_op_context *context, const lw_conv *conv, const lw_choice *choice, const lw_conv_buffers *buffers,
+			       bool forward)
 {
 	const lw_variant variant = {.source = "conv", .function = forward ? "conv_forward" : "conv_backward_data"};
 	const int *size = forward ? conv->output : conv->input;
@@ -32,8 +33,7 @@ static lw_status simple_pixels(const lw_op_context *context, const lw_conv *conv
 	if (!forward)
 		lw_arg_buf(&launch, conv->mask ? buffers->x : NULL);
 	simple_arguments(&launch, conv);
-	if (forward)
-		lw_arg_int(&launch, conv->relu);
+	lw_arg_int(&launch, forward ? conv->relu : choice->algorithm == LW_CONV_COL2IM);
 	launch.dimensions = 3;
 	launch.global[0] = (size_t)(forward ? conv->out_channels : conv->channels);
 	launch.global[1] = (size_t)size[0] * (size_t)size[1];
@@ -61,11 +61,14 @@ static lw_status simple_weight(const lw_op_context *context, const lw_conv *conv
 
 static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pass, lw_choice *list, int capacity)
 {
-	(void)context, (void)conv, (void)pass;
-	if (capacity < 1)
-		return 0;
-	*list = (lw_choice){.name = "direct/simple", .algorithm = LW_CONV_DIRECT};
-	return 1;
+	static const lw_choice all[] = {{.name = "direct/simple", .algorithm = LW_CONV_DIRECT},
+					{.name = "col2im/simple", .algorithm = LW_CONV_COL2IM}};
+	const int count = lw_min_int(pass == LW_PASS_DATA && lw_conv_col2im_applies(conv) ? 2 : 1, capacity);
+
+	(void)context;
+	for (int i = 0; i < count; i++)
+		list[i] = all[i];
+	return count;
 }
 
 static size_t workspace(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice)
@@ -77,10 +80,9 @@ static size_t workspace(const lw_op_context *context, const lw_conv *conv, lw_pa
 static lw_status run(const lw_op_context *context, const lw_conv *conv, lw_pass pass, const lw_choice *choice,
 		     const lw_conv_buffers *buffers)
 {
-	(void)choice;
 	if (pass == LW_PASS_WEIGHT)
 		return simple_weight(context, conv, buffers);
-	return simple_pixels(context, conv, buffers, pass == LW_PASS_FORWARD);
+	return simple_pixels(context, conv, choice, buffers, pass == LW_PASS_FORWARD);
 }
 
 const lw_conv_family lw_conv_simple = {"simple", false, choices, workspace, run};
