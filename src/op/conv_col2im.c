@@ -85,7 +85,7 @@ static int choices(const lw_op_context *context, const lw_conv *conv, lw_pass pa
 	if (pass != LW_PASS_DATA || !lw_tile_applies(context->device) || !lw_conv_col2im_applies(conv))
 		return 0;
 	tile_count = lw_conv_cpu_tiles(context, run_of(conv), conv->output[0], tiles);
-	for (int i = 0; i < tile_count && count < lw_min_int(3, capacity); i++) {
+	for (int i = 0; i < tile_count && count < lw_min_int(context->force_variant >= 0 ? 2 : 3, capacity); i++) {
 		lw_choice choice = {.algorithm = LW_CONV_COL2IM, .tile = {tiles[i].vector, tiles[i].vectors, tiles[i].rows}};
 		if (tiles[i].rows > conv->output[0] || slab_floats(conv, &tiles[i]) > limit)
 			continue;
