@@ -5,7 +5,8 @@
 . "$(dirname "$0")/mpirun.sh"
 layer=$2
 export POCL_DEVICES="pthread pthread pthread"
-same=(--set train.reproducible=true --set train.steps=40 --device portable:0,portable:1,portable:2)
+# equal shares whatever the speeds that are measured: a device without a share would have nothing to fail in
+same=(--set train.reproducible=true --set train.steps=40 --set shares=[1,1,1] --device portable:0,portable:1,portable:2)
 
 cat >with_fault <<'END'
 #!/bin/bash
